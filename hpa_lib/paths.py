@@ -1,0 +1,36 @@
+"""Where the data and the outputs lie. Nothing is made or read at import."""
+
+import os
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+KAGGLE_INPUT = Path("/kaggle/input/human-protein-atlas-image-classification")
+DEFAULT_DATA = PROJECT / "data" / "synthetic-quick"
+DEFAULT_OUT = PROJECT / "outputs" / "default"
+
+
+def find_data(data: str | Path = "") -> tuple[Path, str]:
+    """The data folder and where that choice came from.
+
+    The first that is set wins: the argument, the environment variable ``HPA_DATA``, Kaggle's own folder when it
+    exists, else the synthetic default (which notebook 00 draws when it is missing).
+
+    Args:
+        data: a folder in Kaggle's layout, or ``""`` for the search above.
+
+    Returns:
+        The absolute folder (it need not exist yet) and one of ``"argument"``, ``"HPA_DATA"``, ``"Kaggle"``,
+        ``"synthetic default"``.
+    """
+    if data:
+        return Path(data).expanduser().resolve(), "argument"
+    if os.environ.get("HPA_DATA"):
+        return Path(os.environ["HPA_DATA"]).expanduser().resolve(), "HPA_DATA"
+    if KAGGLE_INPUT.is_dir():
+        return KAGGLE_INPUT, "Kaggle"
+    return DEFAULT_DATA, "synthetic default"
+
+
+def find_out(out: str | Path = "") -> Path:
+    """The folder of one run set: the argument, else ``HPA_OUT``, else ``outputs/default``; it need not exist."""
+    return Path(out or os.environ.get("HPA_OUT") or DEFAULT_OUT).expanduser().resolve()

@@ -1,0 +1,170 @@
+"""The only reader and writer of a run set's files in ``outputs/``. Every write is atomic.
+
+One run set is one folder (``OUT`` in the notebooks)::
+
+    data/split.csv               Id, Target, group, fold (-1 = hold-out)        notebook 00
+    data/dataset.json            where the data came from, is it synthetic      notebook 00
+    tables/<name>.csv            any table of the report                        all
+    figures/<name>.png           any figure of the report                       all
+    runs/<run>/result.json       parameters, versions, timings, best epoch      notebooks 02-04
+    runs/<run>/history.csv       one row an epoch
+    runs/<run>/model.keras       the trained model
+    runs/<run>/probs_<part>.npz  ids (N,), probs (N, 28); part: val, holdout, test
+    decisions/<name>.json        thresholds and ensemble choices                notebooks 05, 06
+    submission.csv, report.html  the last word                                  notebooks 06, 07
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hpa_lib import labels as label_names
+
+PARTS = ("val", "holdout", "test")
+MADE_BY = {  # first folder or file name -> the notebook that writes it
+    "data": "00_data.ipynb",
+    "runs": "02_train_densenet.ipynb (or 03, 04)",
+    "decisions/thresholds.json": "05_threshold_tuning.ipynb",
+    "decisions/ensemble.json": "06_ensemble.ipynb",
+    "submission.csv": "06_ensemble.ipynb",
+}
+
+
+class MissingInput(FileNotFoundError):
+    """A file that an earlier notebook makes is not there."""
+
+
+def write_atomic(path: Path, write: Callable[[Path], None]) -> Path:
+    """Let ``write(temporary_path)`` make a file and move it to ``path`` in one step, so no half file is ever seen."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")  # keeps the suffix, which some writers need
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def need(out: Path, name: str) -> Path:
+    """The path ``out/name`` if it exists.
+
+    Raises:
+        MissingInput: it does not; the sentence names the notebook that makes it.
+    """
+    path = Path(out) / name
+    if path.exists():
+        return path
+    maker = next((made_by for start, made_by in MADE_BY.items() if name.startswith(start)), "the earlier notebooks")
+    raise MissingInput(f"{path} is not there: run {maker} with the same OUT first")
+
+
+def save_json(out: Path, name: str, values: dict) -> Path:
+    """Write ``values`` as ``out/name`` (indented JSON; NumPy numbers and arrays become plain ones)."""
+    text = json.dumps(values, indent=2, default=_plain) + "\n"
+    return write_atomic(Path(out) / name, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _plain(value):
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} {value!r} cannot be stored as JSON")
+
+
+def load_json(out: Path, name: str) -> dict:
+    """Read ``out/name``; a missing file says which notebook makes it."""
+    return json.loads(need(out, name).read_text(encoding="utf-8"))
+
+
+def save_table(out: Path, name: str, table: pd.DataFrame) -> Path:
+    """Write a table as ``out/name`` (CSV, without its index)."""
+    return write_atomic(Path(out) / name, lambda path: table.to_csv(path, index=False))
+
+
+def load_table(out: Path, name: str) -> pd.DataFrame:
+    """Read a table that ``save_table`` wrote; texts stay texts (``Id``, ``Target``, ``Predicted``)."""
+    texts = {"Id": str, "Target": str, "Predicted": str}
+    return pd.read_csv(need(out, name), dtype=texts, keep_default_na=True)
+
+
+def save_figure(out: Path, name: str, fig) -> Path:
+    """Write a matplotlib figure as ``out/figures/<name>.png`` at 150 dpi."""
+    path = Path(out) / "figures" / f"{name}.png"
+    return write_atomic(path, lambda temporary: fig.savefig(temporary, dpi=150, bbox_inches="tight"))
+
+
+def save_split(out: Path, ids: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: np.ndarray) -> Path:
+    """Write ``data/split.csv``: one row an image, its label set, its group and its fold (-1 = hold-out).
+
+    Args:
+        ids: str (N,).
+        labels: uint8 (N, 28).
+        groups: (N,), images of one group always share a fold.
+        folds: int (N,), -1 for the hold-out.
+    """
+    targets = [label_names.format_target(row) for row in labels]
+    table = pd.DataFrame({"Id": ids, "Target": targets, "group": groups, "fold": folds})
+    return save_table(out, "data/split.csv", table)
+
+
+def load_split(out: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Read ``data/split.csv``: ids str (N,), labels uint8 (N, 28), groups (N,), folds int (N,)."""
+    table = load_table(out, "data/split.csv")
+    labels = np.stack([label_names.parse_target(target) for target in table["Target"].fillna("")])
+    return table["Id"].to_numpy(str), labels, table["group"].to_numpy(), table["fold"].to_numpy(int)
+
+
+def run_folder(out: Path, run: str) -> Path:
+    """The folder of one training run (made by the first write into it)."""
+    if not run or run != Path(run).name or run.startswith("."):
+        raise ValueError(f"run name {run!r}: use letters, digits, '-' and '_', such as densenet-rgby-none")
+    return Path(out) / "runs" / run
+
+
+def list_runs(out: Path) -> list[str]:
+    """The names of all finished runs (those with a ``result.json``), sorted.
+
+    Raises:
+        MissingInput: there is none yet.
+    """
+    found = sorted(path.parent.name for path in Path(out).glob("runs/*/result.json"))
+    if not found:
+        need(out, "runs/*/result.json")
+    return found
+
+
+def save_probs(out: Path, run: str, part: str, ids: np.ndarray, probs: np.ndarray) -> Path:
+    """Write one run's probabilities on one part (``val``, ``holdout`` or ``test``): ids (N,), probs float32 (N, 28)."""
+    if part not in PARTS:
+        raise ValueError(f"part {part!r}: use one of {', '.join(PARTS)}")
+    if len(ids) != len(probs):
+        raise ValueError(f"{len(ids)} ids but {len(probs)} rows of probabilities for run {run!r}, part {part!r}")
+    arrays = {"ids": np.asarray(ids, str), "probs": np.asarray(probs, np.float32)}
+    return write_atomic(run_folder(out, run) / f"probs_{part}.npz", lambda path: np.savez(path, **arrays))
+
+
+def load_probs(out: Path, run: str, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read what ``save_probs`` wrote: ids str (N,), probs float32 (N, 28)."""
+    with np.load(need(out, f"runs/{run}/probs_{part}.npz"), allow_pickle=False) as stored:
+        return stored["ids"], stored["probs"]
+
+
+def labels_of(out: Path, ids: np.ndarray) -> np.ndarray:
+    """The true labels uint8 (N, 28) of ``ids``, in their order, from ``data/split.csv``.
+
+    Raises:
+        ValueError: an Id is not in the split.
+    """
+    known, labels, _, _ = load_split(out)
+    row_of = {known_id: row for row, known_id in enumerate(known)}
+    unknown = [one for one in ids if one not in row_of]
+    if unknown:
+        raise ValueError(f"{len(unknown)} ids are not in data/split.csv, first {unknown[0]!r}: rerun the training")
+    return labels[[row_of[one] for one in ids]]
