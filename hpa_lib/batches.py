@@ -1,0 +1,73 @@
+"""Cache + split + augmentation + sampling -> batches, as a Keras ``PyDataset`` (any backend reads it)."""
+
+import keras
+import numpy as np
+
+from hpa_lib import augment
+
+
+class ImageBatches(keras.utils.PyDataset):
+    """Batches of ``(images uint8 (B, S, S, 4), labels float32 (B, 28))``, the same for the same (seed, epoch).
+
+    A class because Keras asks for one. Its only state is the epoch: ``start_epoch`` sets it, Keras moves it on.
+
+    Args:
+        images: uint8 (N, S, S, 4), an array or the memory-mapped cache.
+        labels: (N, 28) multi-hot.
+        rows: int (M,), the rows of ``images`` that take part.
+        batch_size: images a batch; the last, smaller batch of a shuffled epoch is dropped.
+        shuffle: a new order every epoch; ``False`` keeps ``rows`` as they are and drops nothing.
+        augmentation: one of ``augment.AUGMENTS``.
+        mix: one of ``augment.MIXES``.
+        sampling: float (M,) probabilities of drawing each row with replacement, or None for each row once.
+        seed: of the order and the augmentation.
+        workers: threads that prepare batches beside the training step.
+    """
+
+    def __init__(
+        self,
+        images,
+        labels,
+        rows,
+        batch_size=32,
+        shuffle=False,
+        augmentation="none",
+        mix="none",
+        sampling=None,
+        seed=0,
+        workers=1,
+    ):
+        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=8)
+        if len(rows) == 0:
+            raise ValueError("no images in this part of the split: check FOLD and HOLDOUT, or rerun 00_data.ipynb")
+        self.images, self.labels, self.rows = images, np.asarray(labels, np.float32), np.asarray(rows)
+        self.batch_size = min(batch_size, len(rows))
+        self.shuffle, self.augmentation, self.mix, self.sampling = shuffle, augmentation, mix, sampling
+        self.seed = seed
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch: int):
+        """Set the epoch that the next batches belong to (0 for the first); a resumed run starts later."""
+        self.epoch = epoch
+        self.order = self.rows
+        if self.shuffle:
+            rng = np.random.default_rng([self.seed, epoch])
+            drawn = self.sampling is not None
+            self.order = rng.choice(self.rows, len(self.rows), replace=drawn, p=self.sampling)
+
+    def on_epoch_end(self):
+        """Called by Keras after each epoch."""
+        self.start_epoch(self.epoch + 1)
+
+    def __len__(self):
+        full, rest = divmod(len(self.order), self.batch_size)
+        return full if self.shuffle or not rest else full + 1
+
+    def __getitem__(self, index):
+        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        images, labels = self.images[rows], self.labels[rows]
+        if self.augmentation != "none":
+            seeds = [augment.image_seed(self.seed, self.epoch, int(row)) for row in rows]
+            images = augment.augment_images(images, self.augmentation, seeds)
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        return augment.mix_images(images, labels, self.mix, rng)

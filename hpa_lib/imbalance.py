@@ -1,0 +1,72 @@
+"""Class weights and sampling weights from label counts: how much louder a rare class may speak."""
+
+import numpy as np
+
+SCHEMES = ("none", "inverse", "sqrt", "effective")
+
+
+def class_weights(counts: np.ndarray, scheme: str = "sqrt", cap: float = 12.0, beta: float = 0.999) -> np.ndarray:
+    """One weight a class, 1 for the most common one and larger for rarer ones.
+
+    ``none`` gives 1 to all; ``inverse`` gives ``n_max / n``; ``sqrt`` its square root; ``effective`` the inverse of
+    the effective number of samples ``(1 - beta^n) / (1 - beta)`` (Cui et al. 2019, "Class-Balanced Loss Based on
+    Effective Number of Samples", eq. 2), scaled in the same way. Weights above ``cap`` are cut to it: 12,885 : 11
+    would otherwise let each Rods & rings image shout 1,171 times.
+
+    Args:
+        counts: int (C,), images of each class in the training part; 0 counts as 1.
+        scheme: one of ``SCHEMES``, or C numbers separated by commas (hand-set weights, taken as they are).
+        cap: largest weight, at least 1.
+        beta: of the effective number, in [0, 1).
+
+    Returns:
+        float32 (C,). ``losses`` says where a weight goes: on the positive term of a class.
+
+    Raises:
+        ValueError: an unknown scheme, a negative count, or hand-set weights that are not C positive numbers.
+    """
+    counts = np.asarray(counts, float)
+    if counts.ndim != 1 or (counts < 0).any():
+        raise ValueError(f"counts {counts.tolist()}: give one number >= 0 a class")
+    if "," in scheme:
+        return _hand_set(scheme, len(counts))
+    if scheme not in SCHEMES:
+        raise ValueError(f"class weight scheme {scheme!r}: use one of {', '.join(SCHEMES)}, or one number a class")
+    counts = np.maximum(counts, 1)
+    rarity = counts.max() / counts
+    if scheme == "none":
+        rarity = np.ones_like(counts)
+    elif scheme == "sqrt":
+        rarity = np.sqrt(rarity)
+    elif scheme == "effective":
+        effective = (1 - beta**counts) / (1 - beta)
+        rarity = effective.max() / effective
+    return np.minimum(rarity, max(cap, 1.0)).astype(np.float32)
+
+
+def _hand_set(text: str, num_classes: int) -> np.ndarray:
+    try:
+        weights = np.array([float(part) for part in text.split(",")], np.float32)
+    except ValueError:
+        weights = np.zeros(0, np.float32)
+    if len(weights) != num_classes or not (np.isfinite(weights) & (weights > 0)).all():
+        raise ValueError(f"hand-set class weights {text!r}: write {num_classes} positive numbers separated by commas")
+    return weights
+
+
+def sampling_weights(labels: np.ndarray, power: float = 0.5, cap: float = 12.0) -> np.ndarray:
+    """How often to draw each image, relative to an image of common classes only: led by its rarest label.
+
+    Args:
+        labels: uint8 (N, C).
+        power: 0 draws all alike, 1 draws every class's images equally often (before the cap).
+        cap: largest ratio between two images.
+
+    Returns:
+        float64 (N,), summing to 1: the probabilities of a draw with replacement.
+    """
+    labels = np.asarray(labels)
+    counts = np.maximum(labels.sum(axis=0), 1)
+    rarity = np.minimum((counts.max() / counts) ** power, cap)
+    rarest = np.where(labels > 0, rarity, 1.0).max(axis=1)  # (N, C) -> (N,)
+    return rarest / rarest.sum()
