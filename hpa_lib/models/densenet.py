@@ -1,0 +1,84 @@
+"""The report's DenseNet-like CNN: a small network trained from scratch, with one parallel block.
+
+Despite its name it holds one concatenation only: four convolutions with different fields of view look at the same
+map and their answers are stacked. The report leaves most dropout rates open; they are .25 here.
+"""
+
+import keras
+from keras import layers
+
+from hpa_lib import labels
+from hpa_lib.models import stem
+
+OPEN_DROPOUT = 0.25  # where the report names no rate
+SMALLEST = 62  # pixels; from 94 on every convolution is exactly the report's
+
+
+def build(
+    image_size: int = 128,
+    channels: str = "rgby",
+    width: float = 1.0,
+    num_labels: int = labels.NUM_LABELS,
+) -> keras.Model:
+    """The report's CNN: uint8 (N, S, S, 4) -> float32 logits (N, num_labels).
+
+    Pixels are divided by 255, a BatchNorm does the rest. The convolutions lose a border pixel on each side ("valid").
+    From 62 to 93 pixels the last one would be larger than its map, and keeps the border ("same") there.
+
+    Args:
+        image_size: pixels, 62 or more.
+        channels: ``"rgby"``, ``"rgb"`` or ``"rgb_merge"``.
+        width: multiplies every number of filters.
+        num_labels: outputs.
+
+    Raises:
+        ValueError: the image is too small, or the channel mode is unknown.
+    """
+    stem.check_size("densenet", image_size, SMALLEST)
+    inputs, x = stem.open_image(image_size, channels, (0, 0, 0), (255, 255, 255))
+    x = _normalise(x, "input_bn")
+    for number, filters in enumerate((8, 8, 16), start=1):
+        x = _convolve(x, filters, width, f"entry.conv{number}")
+    x = _shrink(x, "entry")
+    x = _look_in_parallel(x, width)  # (N, S/2 - 3, S/2 - 3, 64)
+    x = _shrink(x, "parallel")
+    for number, filters in enumerate((32, 64, 128), start=1):
+        x = _convolve(x, filters, width, f"block{number}.conv")
+        x = _shrink(x, f"block{number}")
+    x = layers.Flatten(name="head_flatten")(x)
+    x = layers.Dropout(0.5, name="head_dropout1")(x)
+    x = layers.Dense(28, activation="relu", name="head_dense")(x)
+    x = _normalise(x, "head_bn")
+    x = layers.Dropout(0.1, name="head_dropout2")(x)
+    return keras.Model(inputs, stem.classify(x, num_labels), name="densenet")
+
+
+def _normalise(x, name: str):
+    return layers.BatchNormalization(momentum=stem.BATCH_NORM_MOMENTUM, name=name)(x)
+
+
+def _convolve(x, filters: int, width: float, name: str):
+    padding = "valid" if x.shape[1] >= 4 else "same"  # "same" only where the map is too small, see build
+    filters = stem.scaled(filters, width, smallest=2)
+    x = layers.Conv2D(filters, 3, padding=padding, activation="relu", name=name)(x)
+    return _normalise(x, f"{name}_bn")
+
+
+def _shrink(x, block: str):
+    x = layers.MaxPooling2D(2, name=f"{block}.maxpool")(x)
+    return layers.Dropout(OPEN_DROPOUT, name=f"{block}.dropout")(x)
+
+
+def _look_in_parallel(x, width: float):
+    branches = [
+        layers.Conv2D(
+            stem.scaled(16, width, smallest=2),
+            side,
+            padding="same",
+            activation="relu",
+            name=f"parallel.conv{side}x{side}",
+        )(x)
+        for side in (3, 5, 7, 1)
+    ]
+    x = layers.Concatenate(name="parallel.concat")(branches)
+    return _normalise(x, "parallel.bn")

@@ -1,0 +1,70 @@
+"""ResNet18 (He et al. 2015, https://arxiv.org/abs/1512.03385) in the layout of torchvision and timm.
+
+Layer names are torch's with the stem marked: torch's ``layer2.0.conv1`` is ``layer2.0.conv1`` here, its ``conv1`` is
+``stem.conv1``. Torch pads both sides alike, TensorFlow's "same" does not when the stride is 2: hence explicit padding.
+"""
+
+import keras
+from keras import layers
+
+from hpa_lib import labels
+from hpa_lib.models import stem
+
+SMALLEST = 32  # pixels: five halvings
+STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))  # filters, stride of the first of two blocks
+
+
+def build(
+    image_size: int = 128,
+    channels: str = "rgby",
+    width: float = 1.0,
+    num_labels: int = labels.NUM_LABELS,
+    dropout: float = 0.0,
+) -> keras.Model:
+    """ResNet18: uint8 (N, S, S, 4) -> float32 logits (N, num_labels). ImageNet mean and std inside.
+
+    Args:
+        image_size: pixels, 32 or more.
+        channels: ``"rgby"``, ``"rgb"`` or ``"rgb_merge"``.
+        width: multiplies every number of filters; ImageNet weights need 1.
+        num_labels: outputs.
+        dropout: rate before the last layer.
+
+    Raises:
+        ValueError: the image is too small, or the channel mode is unknown.
+    """
+    stem.check_size("resnet18", image_size, SMALLEST)
+    mean, std = ([255 * value for value in values] for values in (stem.IMAGENET_MEAN, stem.IMAGENET_STD))
+    inputs, x = stem.open_image(image_size, channels, mean, std)
+    x = _convolve(x, stem.scaled(64, width), 7, 2, "stem.conv1", "stem.bn1")  # (N, S/2, S/2, 64)
+    x = layers.ReLU(name="stem.relu")(x)
+    x = layers.ZeroPadding2D(1, name="stem.maxpool_pad")(x)  # 0 is as good as -inf: nothing after a ReLU is below 0
+    x = layers.MaxPooling2D(3, strides=2, name="stem.maxpool")(x)  # (N, S/4, S/4, 64)
+    for stage, (filters, stride) in enumerate(STAGES, start=1):
+        x = _add_block(x, stem.scaled(filters, width), stride, f"layer{stage}.0")
+        x = _add_block(x, stem.scaled(filters, width), 1, f"layer{stage}.1")
+    x = layers.GlobalAveragePooling2D(name="head_pool")(x)  # (N, 512)
+    if dropout:
+        x = layers.Dropout(dropout, name="head_dropout")(x)
+    return keras.Model(inputs, stem.classify(x, num_labels), name="resnet18")
+
+
+def _convolve(x, filters: int, side: int, stride: int, name: str, norm_name: str):
+    padding = "same"
+    if stride > 1 and side > 1:
+        x = layers.ZeroPadding2D(side // 2, name=f"{name}_pad")(x)
+        padding = "valid"
+    x = layers.Conv2D(filters, side, stride, padding, use_bias=False, kernel_initializer="he_normal", name=name)(x)
+    return layers.BatchNormalization(epsilon=1e-5, momentum=stem.BATCH_NORM_MOMENTUM, name=norm_name)(x)
+
+
+def _add_block(x, filters: int, stride: int, name: str):
+    """A basic block: two 3x3 convolutions, and a shortcut around them (a 1x1 convolution where the shape changes)."""
+    shortcut = x
+    if stride != 1 or x.shape[-1] != filters:
+        shortcut = _convolve(x, filters, 1, stride, f"{name}.downsample.0", f"{name}.downsample.1")
+    x = _convolve(x, filters, 3, stride, f"{name}.conv1", f"{name}.bn1")
+    x = layers.ReLU(name=f"{name}.relu1")(x)
+    x = _convolve(x, filters, 3, 1, f"{name}.conv2", f"{name}.bn2")
+    x = layers.Add(name=f"{name}.add")([x, shortcut])
+    return layers.ReLU(name=f"{name}.relu2")(x)
