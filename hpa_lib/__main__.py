@@ -1,0 +1,188 @@
+"""The ``hpa`` command. Exit codes: 0 all is well, 1 findings or a failed run, 2 bad usage, 130 interrupted."""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code of one command line; errors are one sentence on stderr."""
+    options = make_parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except (ValueError, OSError) as error:
+        print(f"hpa: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("hpa: interrupted", file=sys.stderr)
+        return 130
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all subcommands; each sets ``command`` to its function."""
+    parser = argparse.ArgumentParser(prog="hpa", description="The Human Protein Atlas study from the command line.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_data_commands(commands)
+    _add_run(commands)
+    _add_score_commands(commands)
+    return parser
+
+
+def _add_data_commands(commands) -> None:
+    synth = commands.add_parser("synth", help="draw a synthetic data set in Kaggle's layout")
+    synth.add_argument("out", metavar="OUT", type=Path, help="folder to write")
+    synth.add_argument("--profile", choices=["smoke", "quick", "course", "kaggle"], default="quick")
+    synth.add_argument("--images", type=int, help="number of images in place of the profile's")
+    synth.add_argument("--size", type=int, help="side in pixels in place of the profile's")
+    synth.add_argument("--seed", type=int, default=0)
+    synth.add_argument("--workers", type=int, help="processes; default: one a core")
+    synth.set_defaults(command=synth_command)
+
+    check = commands.add_parser("check", help="check a data folder: csv files, missing and broken images")
+    check.add_argument("data", metavar="DATA", type=Path)
+    check.add_argument("--strict", action="store_true", help="decode every image in full")
+    check.set_defaults(command=check_command)
+
+    weights = commands.add_parser("weights", help="which ImageNet weights are at hand, and where they come from")
+    weights.set_defaults(command=weights_command)
+
+
+def _add_run(commands) -> None:
+    run = commands.add_parser("run", help="run the notebooks headlessly and strictly")
+    run.add_argument("--profile", default="demo", metavar="demo|course|kaggle", help="default: demo")
+    run.add_argument("--only", default="", metavar="01,05", help="notebook numbers or step names, with commas")
+    run.add_argument("--data", default="", metavar="DIR", help="data folder in Kaggle's layout")
+    run.add_argument("--out", default="", metavar="DIR", help="folder of this run set")
+    run.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
+    run.add_argument("--dry-run", action="store_true", help="check and show the plan, start nothing")
+    run.add_argument("--cell-timeout", type=int, metavar="SECONDS", help="stop when one cell takes longer")
+    run.add_argument("--notebooks", type=Path, metavar="DIR", help="folder of the numbered notebooks")
+    run.set_defaults(command=run_command)
+
+
+def _add_score_commands(commands) -> None:
+    score = commands.add_parser("score", help="macro F1 of a submission against a truth file")
+    score.add_argument("submission", metavar="SUBMISSION", type=Path)
+    score.add_argument("truth", metavar="TRUTH", type=Path)
+    score.set_defaults(command=score_command)
+
+    submission = commands.add_parser("submission", help="work on submission files")
+    check = submission.add_subparsers(required=True, metavar="ACTION").add_parser("check", help="would Kaggle take it?")
+    check.add_argument("submission", metavar="SUBMISSION", type=Path)
+    check.add_argument("sample", metavar="SAMPLE", type=Path)
+    check.set_defaults(command=submission_check_command)
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """Plan, then run the notebooks of a profile."""
+    from hpa_lib import paths, plan, profiles  # imports stay inside the commands: `hpa --help` answers at once
+
+    if options.profile not in profiles.PROFILES:
+        raise plan.Refused(f"unknown profile {options.profile!r}: use one of {', '.join(profiles.PROFILES)}")
+    profile = profiles.PROFILES[options.profile]
+    settings = dict(options.p)
+    for name in {"DATA", "OUT"} & set(settings):
+        raise plan.Refused(f"-p {name}: use --{name.lower()} DIR, which holds for the whole run")
+    data, out = Path(options.data or profile["data"]), Path(options.out or profile["out"])
+    if options.data and not data.expanduser().is_dir():
+        raise plan.Refused(f"no data folder {data}: draw one with `hpa synth {data}` or correct --data")
+    fixed = {"DATA": _full(data) if options.data or profile["data"] else "", "OUT": _full(out)}
+    only = [part.strip() for part in options.only.split(",") if part.strip()]
+    steps = plan.make_plan(
+        profile["steps"], options.notebooks or paths.PROJECT / "notebooks", only, settings=settings, fixed=fixed
+    )
+    if options.dry_run:
+        print(*(f"{step.name}: {step.notebook.name} {step.parameters}" for step in steps), sep="\n")
+        return 0
+    return _run(steps, Path(fixed["OUT"]), options)
+
+
+def _full(folder: Path) -> str:
+    return str(folder.expanduser().resolve())
+
+
+def _run(steps, out: Path, options: argparse.Namespace) -> int:
+    from hpa_lib import batch
+
+    record = batch.run_plan(steps, out, options.profile, options.cell_timeout)
+    if record["status"] == "done":
+        _print_results(out)
+        return 0
+    stopped = next(entry for entry in record["steps"] if entry["step"] == record["last_step"])
+    error = stopped["error"]
+    print(
+        f"hpa: {stopped['step']} {record['status']} in cell {error['cell']!r}: {error['name']}: {error['message']} "
+        f"(see {out}/notebooks/{stopped['step']}.ipynb)",
+        file=sys.stderr,
+    )
+    return 130 if record["status"] == "interrupted" else 1
+
+
+def _print_results(out: Path) -> None:
+    """The study's small table and the paths of the last files, where this run set has them."""
+    from hpa_lib import store
+
+    if (out / "tables" / "summary.csv").exists():
+        table = store.load_table(out, "tables/summary.csv")
+        print("\n" + table.to_string(index=False, float_format="{:.3f}".format, na_rep=""))
+    for name, what in (("report.html", "report"), ("submission.csv", "submission"), ("run.json", "record")):
+        if (out / name).exists():
+            print(f"{what:<11} {out / name}")
+
+
+def synth_command(options: argparse.Namespace) -> int:
+    """Draw a data set."""
+    from hpa_lib import synthetic
+
+    synthetic.write_dataset(
+        options.out,
+        profile=options.profile,
+        images=options.images,
+        size=options.size,
+        seed=options.seed,
+        workers=options.workers,
+        progress=True,
+    )
+    print(f"data {options.out}")
+    return 0
+
+
+def check_command(options: argparse.Namespace) -> int:
+    """Print the findings of a data folder."""
+    from hpa_lib import dataset
+
+    findings = dataset.check(options.data)
+    for file, problem, remedy in findings[["file", "problem", "remedy"]].itertuples(index=False):
+        print(f"{file}: {problem}; {remedy}")
+    print(f"{len(findings)} findings in {options.data}")
+    return 1 if len(findings) else 0
+
+
+def weights_command(options: argparse.Namespace) -> int:
+    """Print which ImageNet weights are at hand."""
+    from hpa_lib.models import weights
+
+    for row in weights.status():
+        print(row)
+    return 0
+
+
+def score_command(options: argparse.Namespace) -> int:
+    """Print the score of a submission."""
+    from hpa_lib import submission
+
+    print(submission.score(options.submission, options.truth))
+    return 0
+
+
+def submission_check_command(options: argparse.Namespace) -> int:
+    """Print what is wrong with a submission file."""
+    from hpa_lib import submission
+
+    problems = submission.check(options.submission, options.sample)
+    print("\n".join(problems) or f"{options.submission} is in order")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""What a headless run will do: the chosen notebooks with their checked parameters. Nothing is started here.
+
+Papermill only warns about a misspelt parameter or a notebook without a ``parameters`` cell and runs on with the
+defaults, and it passes a number such as ``1e-3`` on as a text. So everything is read and checked beforehand.
+"""
+
+import ast
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Refused(ValueError):
+    """The request cannot be run; the sentence says what to change. Nothing has been started."""
+
+
+class Step(NamedTuple):
+    """One notebook run: its name (and that of its executed copy), the notebook's path, its parameters."""
+
+    name: str
+    notebook: Path
+    parameters: dict
+
+
+class Parameter(NamedTuple):
+    """One line of a ``parameters`` cell: the names of its types (``("int", "None")``) and its default."""
+
+    kinds: tuple[str, ...]
+    default: object
+
+
+def make_plan(
+    steps: Iterable[tuple[str, str, Mapping]],
+    folder: Path,
+    only: Iterable[str] = (),
+    settings: Mapping[str, str] | None = None,
+    fixed: Mapping[str, object] | None = None,
+) -> list[Step]:
+    """The chosen steps in the profile's order, every parameter checked and of its annotated type.
+
+    Args:
+        steps: a profile's ``(step name, notebook number, parameters)``.
+        folder: where the numbered notebooks lie.
+        only: step names, notebook numbers or notebook names; empty for all steps.
+        settings: texts from the command line, each for every chosen notebook that has such a parameter.
+        fixed: values for every notebook that has such a parameter (``DATA`` and ``OUT``).
+
+    Raises:
+        Refused: an unknown step or parameter, a value of the wrong type, or a notebook that cannot be read or has no
+            proper ``parameters`` cell.
+    """
+    settings = settings or {}
+    plan, known = [], {}
+    for name, number, values in choose_steps(steps, only):
+        notebook = find_notebook(folder, number)
+        parameters = read_parameters(notebook)
+        known.update(parameters)
+        for unknown in set(values) - set(parameters):
+            raise Refused(f"step {name}: {_unknown(unknown, notebook.name, parameters)}")
+        merged = {key: value for key, value in (fixed or {}).items() if key in parameters} | dict(values)
+        checked = {key: check_value(key, value, parameters[key]) for key, value in merged.items()}
+        given = {key: read_value(key, text, parameters[key]) for key, text in settings.items() if key in parameters}
+        plan.append(Step(name, notebook, checked | given))
+    for unknown in set(settings) - set(known):
+        raise Refused(_unknown(unknown, " or ".join(dict.fromkeys(step.notebook.name for step in plan)), known))
+    return plan
+
+
+def choose_steps(steps: Iterable[tuple[str, str, Mapping]], only: Iterable[str] = ()) -> list[tuple[str, str, Mapping]]:
+    """The steps named by ``only`` (step names, or notebook numbers for all steps of that notebook), in their order."""
+    steps, only = list(steps), list(only)
+    chosen = []
+    for wanted in only:
+        found = [step for step in steps if wanted == step[0] or wanted.zfill(2) == step[1]]
+        if not found:
+            names = ", ".join(name for name, _, _ in steps)
+            raise Refused(f"no step {wanted!r} in this profile: use a notebook number or one of {names}")
+        chosen += found
+    return [step for step in steps if step in chosen] if only else steps
+
+
+def find_notebook(folder: Path, number: str) -> Path:
+    """The one notebook ``folder/<number>_*.ipynb``."""
+    found = sorted(Path(folder).glob(f"{number}_*.ipynb"))
+    if len(found) != 1:
+        names = " and ".join(path.name for path in found) or "none"
+        raise Refused(f"notebook {number} in {folder}: found {names}, needed is exactly one {number}_<name>.ipynb")
+    return found[0]
+
+
+def read_parameters(notebook: Path) -> dict[str, Parameter]:
+    """The parameters of a notebook, by name, read from its one cell tagged ``parameters`` without running it.
+
+    Raises:
+        Refused: the file is no notebook, the cell is missing or stands there twice, or a line of it is not
+            ``NAME: type = literal``.
+    """
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise Refused(f"{notebook} cannot be read as a notebook ({problem}): restore it from git") from error
+    if len(tagged) != 1:
+        raise Refused(f"{notebook.name} has {len(tagged)} cells tagged 'parameters': tag exactly one code cell")
+    source = "".join(tagged[0]["source"])
+    try:
+        return dict(_read_line(node) for node in ast.parse(source).body)
+    except (SyntaxError, ValueError) as error:
+        hint = "each line is NAME: type = literal"
+        raise Refused(f"the parameters cell of {notebook.name} cannot be read ({error}): {hint}") from error
+
+
+def _read_line(node: ast.stmt) -> tuple[str, Parameter]:
+    """Name and type of one line of a ``parameters`` cell; without an annotation the default's type counts."""
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+        default = ast.literal_eval(node.value)
+        return node.target.id, Parameter(_kinds(node.annotation), default)
+    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+        default = ast.literal_eval(node.value)
+        return node.targets[0].id, Parameter((_kind_of(default),), default)
+    raise ValueError(f"line {node.lineno} is {ast.unparse(node)!r}")
+
+
+def _kinds(annotation: ast.expr) -> tuple[str, ...]:
+    """The plain type names of an annotation: ``list[int] | None`` gives ``("list", "None")``."""
+    if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
+        return _kinds(annotation.left) + _kinds(annotation.right)
+    outer = annotation.value if isinstance(annotation, ast.Subscript) else annotation
+    kind = ast.unparse(outer)
+    if kind not in READERS:
+        raise ValueError(f"line {annotation.lineno} has the type {kind!r}, not one of {', '.join(READERS)}")
+    return (kind,)
+
+
+def _kind_of(value: object) -> str:
+    return "None" if value is None else type(value).__name__
+
+
+def _read_bool(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
+def _read_none(text: str) -> None:
+    return {"none": None}[text.lower()]
+
+
+READERS = {  # the order in which the types of a union are tried: text, which takes everything, last
+    "None": _read_none,
+    "bool": _read_bool,
+    "int": int,
+    "float": float,
+    "list": ast.literal_eval,
+    "tuple": ast.literal_eval,
+    "dict": ast.literal_eval,
+    "str": str,
+}
+
+
+def read_value(name: str, text: str, parameter: Parameter) -> object:
+    """The value of a text from the command line in the parameter's type: ``"1e-3"`` for a float is 0.001."""
+    for kind, reader in READERS.items():
+        if kind in parameter.kinds:
+            try:
+                value = reader(text)
+            except (ValueError, SyntaxError, KeyError, TypeError):
+                continue
+            if _kind_of(value) == kind:
+                return value
+    raise Refused(_wrong_type(name, text, parameter))
+
+
+def check_value(name: str, value: object, parameter: Parameter) -> object:
+    """The same value if it has the parameter's type; a whole number for a float becomes one, a path a text."""
+    if isinstance(value, Path):
+        value = str(value)
+    if _kind_of(value) in parameter.kinds:
+        return value
+    if type(value) is int and "float" in parameter.kinds:
+        return float(value)
+    raise Refused(_wrong_type(name, value, parameter))
+
+
+def _wrong_type(name: str, value: object, parameter: Parameter) -> str:
+    wanted = " or ".join(parameter.kinds)
+    return f"parameter {name} = {value!r}: give a value of type {wanted}, such as {parameter.default!r}"
+
+
+def _unknown(name: str, where: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    remedy = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(known))}"
+    return f"no parameter {name} in {where}: {remedy}"
