@@ -1,0 +1,187 @@
+"""Decode once: all images of one part as a memory-mapped uint8 array (N, S, S, 4) with its manifest.
+
+One cache is one folder, ``<cache_dir>/<part>_<size>``: ``images.npy`` and ``manifest.json`` (Ids, size, how it was
+reduced, the stamp of its sources). It is built in a hidden folder beside it and moved into place whole, so a cache that
+can be seen is complete; a build that was killed goes on where it stopped.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm.auto import tqdm
+
+from hpa_lib import dataset
+
+VERSION = 1
+RESIZE = "area"  # cv2.INTER_AREA: the mean of the source pixels under each cache pixel
+BLOCK = 256  # images between two marks of progress: what a kill can lose
+SPARE = 256 * 2**20  # bytes that must stay free beside the cache
+
+
+def build(
+    data: str | Path,
+    ids: Iterable[str],
+    part: str,
+    size: int,
+    cache_dir: str | Path,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Make or complete the cache of one part; a finished one whose sources have not changed is used as it is.
+
+    Args:
+        data: a data folder in Kaggle's layout.
+        ids: str (N,), the images in the order that the cache keeps.
+        part: ``"train"`` or ``"test"``.
+        size: side of the cached images in pixels, at most that of the sources.
+        cache_dir: the folder that holds the caches.
+        workers: threads that decode (OpenCV works outside Python's lock); the machine's processors when None.
+        progress: show a bar.
+
+    Returns:
+        The cache's folder, for ``load``.
+
+    Raises:
+        ValueError: a channel file is unusable, the sources are smaller than ``size``, or there is nothing to cache.
+        OSError: the disk is too small; the sentence says how much is needed.
+    """
+    final = Path(cache_dir) / f"{part}_{size}"
+    manifest = _describe(Path(data), [str(one) for one in ids], part, size)
+    if _read_manifest(final) == manifest:
+        return final
+    partial = final.with_name(f".{final.name}.partial")
+    if _read_manifest(partial) != manifest:
+        shutil.rmtree(partial, ignore_errors=True)
+        _start(partial, manifest)
+    _fill(partial, Path(data), manifest, workers or os.cpu_count(), progress)
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(partial, final)
+    return final
+
+
+def load(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """A finished cache: ids str (N,) and images uint8 (N, S, S, 4), mapped from disk and not yet read.
+
+    Raises:
+        FileNotFoundError: there is no finished cache at ``path``.
+        ValueError: its files do not belong together.
+    """
+    manifest = _read_manifest(Path(path))
+    if manifest is None:
+        raise FileNotFoundError(f"{path} holds no finished cache: run 00_data.ipynb with the same OUT and IMAGE_SIZE")
+    shape = (len(manifest["ids"]), manifest["size"], manifest["size"], 4)
+    try:
+        images = np.load(Path(path) / "images.npy", mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}/images.npy cannot be read ({error}): delete {path} and run 00_data.ipynb") from None
+    if images.shape != shape or images.dtype != np.uint8:
+        raise ValueError(f"{path} holds {images.shape} but its manifest says {shape}: delete it and run 00_data.ipynb")
+    return np.array(manifest["ids"], str), images
+
+
+def read_image(data: Path, part: str, image_id: str, size: int) -> np.ndarray:
+    """One image from its four files, reduced by area averaging: uint8 (size, size, 4) in the order R, G, B, Y.
+
+    Raises:
+        ValueError: a file is unusable, the channels differ in shape, or they are smaller than ``size``.
+    """
+    channels = [dataset.read_channel(path) for path in dataset.channel_paths(data, part, image_id)]
+    shapes = {channel.shape for channel in channels}
+    if len(shapes) > 1 or channels[0].shape[0] != channels[0].shape[1]:
+        raise ValueError(f"{part}/{image_id}: channel shapes {sorted(shapes)} are not one square: see `hpa check`")
+    if channels[0].shape[0] < size:
+        side = channels[0].shape[0]
+        raise ValueError(f"{part}/{image_id} is {side} pixels wide, less than size {size}: use IMAGE_SIZE = {side}")
+    if channels[0].shape[0] != size:
+        channels = [cv2.resize(channel, (size, size), interpolation=cv2.INTER_AREA) for channel in channels]
+    return cv2.merge(channels)  # (size, size, 4)
+
+
+def _describe(data: Path, ids: list[str], part: str, size: int) -> dict:
+    """The manifest of the cache to be: equal manifests mean equal caches."""
+    if not ids:
+        raise ValueError(f"no Ids to cache for part {part!r}: check the data folder {data}")
+    if size < 1:
+        raise ValueError(f"size {size}: use a side in pixels, such as 128")
+    return {
+        "version": VERSION,
+        "part": part,
+        "size": size,
+        "resize": RESIZE,
+        "source": _stamp(data, ids, part),
+        "ids": ids,
+    }
+
+
+def _stamp(data: Path, ids: list[str], part: str) -> str:
+    """A digest of the length and date of every source file: changes when one is replaced."""
+    digest = hashlib.sha256()
+    for image_id in ids:
+        for path in dataset.channel_paths(data, part, image_id):
+            try:
+                status = path.stat()
+            except OSError as error:
+                raise ValueError(f"{path} cannot be read ({error.strerror}): run `hpa check {data}`") from None
+            digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _read_manifest(folder: Path) -> dict | None:
+    try:
+        return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _start(partial: Path, manifest: dict) -> None:
+    """Claim the disk for a new cache and write its manifest last, so that a half start is started again."""
+    partial.mkdir(parents=True)
+    shape = (len(manifest["ids"]), manifest["size"], manifest["size"], 4)
+    wanted, free = int(np.prod(shape)), shutil.disk_usage(partial).free
+    if free < wanted + SPARE:
+        partial.rmdir()
+        raise OSError(
+            f"a cache of {shape[0]} images needs {wanted / 1e9:.2f} GB and {SPARE / 1e9:.2f} GB to spare, but "
+            f"{partial.parent} has {free / 1e9:.2f} GB free: choose another OUT or a smaller IMAGE_SIZE"
+        )
+    images = np.lib.format.open_memmap(partial / "images.npy", "w+", np.uint8, shape)
+    del images  # the header and a sparse file are there now
+    (partial / "done").write_text("0", encoding="utf-8")
+    (partial / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def _fill(partial: Path, data: Path, manifest: dict, workers: int, progress: bool) -> None:
+    """Decode what is missing, block by block; after each block its bytes are on disk and ``done`` says so.
+
+    The file is written, not mapped: mapped pages would count as this process's memory and grow with N.
+    """
+    ids, part, size = manifest["ids"], manifest["part"], manifest["size"]
+    done = int((partial / "done").read_text(encoding="utf-8") or 0)
+    image_bytes = size * size * 4
+    header_bytes = (partial / "images.npy").stat().st_size - len(ids) * image_bytes
+    bar = tqdm(total=len(ids), initial=done, desc=f"cache {part}", unit="image", disable=not progress)
+    with open(partial / "images.npy", "r+b") as file, ThreadPoolExecutor(workers) as pool, bar:
+        for start in range(done, len(ids), BLOCK):
+            block = ids[start : start + BLOCK]
+            images = np.stack(list(pool.map(lambda one: read_image(data, part, one, size), block)))
+            file.seek(header_bytes + start * image_bytes)
+            file.write(images.data)
+            file.flush()
+            os.fsync(file.fileno())
+            _write_mark(partial / "done", start + len(block))
+            bar.update(len(block))
+    (partial / "done").unlink()
+
+
+def _write_mark(path: Path, done: int) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.write_text(str(done), encoding="utf-8")
+    os.replace(temporary, path)

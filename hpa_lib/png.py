@@ -1,0 +1,106 @@
+"""One channel file: is the PNG whole, and what are its pixels as 8-bit grey?
+
+Kaggle's files are 8-bit grey. Others' exports are often 16-bit or RGB; those are converted where nothing is lost or
+guessed, and refused with a sentence where something would be.
+"""
+
+import zlib
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAX_SIDE = 16384  # pixels; larger headers are damage or an attack on memory
+MIN_16_BIT_PEAK = 4096  # of 65535; below this the file holds 8- or 12-bit numbers in 16-bit boxes
+KINDS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
+
+
+class Header(NamedTuple):
+    """What a PNG says of itself: sides in pixels, bits a sample, and the colour kind (a value of ``KINDS``)."""
+
+    width: int
+    height: int
+    bits: int
+    kind: str
+
+
+def read_header(data: bytes) -> Header:
+    """The header of a whole, undamaged PNG.
+
+    Every chunk's checksum is compared, so a cut or altered file is found without inflating a pixel (about 0.05 ms for
+    a 125 kB file).
+
+    Args:
+        data: the file's bytes.
+
+    Raises:
+        ValueError: the bytes are not a whole PNG; the sentence says what is wrong, without the file's name.
+    """
+    if not data:
+        raise ValueError("is empty (0 bytes)")
+    if not data.startswith(SIGNATURE):
+        raise ValueError(f"is not a PNG (it begins with {data[:8]!r})")
+    header, position, kind = None, len(SIGNATURE), b""
+    while kind != b"IEND":
+        length, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
+        end = position + 8 + length
+        if len(data) < end + 4:
+            raise ValueError(f"is cut off after {len(data)} bytes")
+        if zlib.crc32(memoryview(data)[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise ValueError(f"is damaged (wrong checksum in chunk {kind.decode('latin-1')!r} at byte {position})")
+        if header is None:
+            header = _parse_header(kind, data[position + 8 : end])
+        position = end + 4
+    return header
+
+
+def _parse_header(kind: bytes, body: bytes) -> Header:
+    if kind != b"IHDR" or len(body) != 13:
+        raise ValueError("is damaged (it does not begin with a header chunk)")
+    width, height = int.from_bytes(body[:4], "big"), int.from_bytes(body[4:8], "big")
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+        raise ValueError(f"claims {width} x {height} pixels (1 to {MAX_SIDE} a side are read)")
+    if body[9] not in KINDS:
+        raise ValueError(f"is damaged (colour type {body[9]} does not exist)")
+    return Header(width, height, body[8], KINDS[body[9]])
+
+
+def is_plain(header: Header) -> bool:
+    """True for Kaggle's own form, 8-bit grey; all else goes through a conversion."""
+    return header.bits == 8 and header.kind == "grey"
+
+
+def decode(data: bytes) -> np.ndarray:
+    """The pixels of a channel file as uint8 (height, width).
+
+    16-bit values are scaled by 255 / 65535. A colour image passes when each of its planes is empty or equal to one
+    and the same picture (grey saved as RGB, or one stain painted in its colour); an alpha plane must be opaque.
+
+    Raises:
+        ValueError: the file is damaged, or a conversion would guess; the sentence does not hold the file's name.
+    """
+    read_header(data)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError("cannot be decoded although its checksums are right: its writer was broken")
+    if pixels.ndim == 3:
+        pixels = _one_plane(pixels)  # (H, W, 3 or 4) -> (H, W)
+    return _to_8_bit(pixels) if pixels.dtype == np.uint16 else pixels
+
+
+def _one_plane(pixels: np.ndarray) -> np.ndarray:
+    if pixels.shape[2] == 4 and pixels[..., 3].min() < np.iinfo(pixels.dtype).max:
+        raise ValueError("has transparent pixels, which have no meaning here")
+    plane = pixels[..., :3].max(axis=2)
+    for color in range(3):
+        if pixels[..., color].any() and not np.array_equal(pixels[..., color], plane):
+            raise ValueError("is a colour image whose planes hold different pictures, not one channel")
+    return plane
+
+
+def _to_8_bit(pixels: np.ndarray) -> np.ndarray:
+    peak = int(pixels.max())
+    if 0 < peak < MIN_16_BIT_PEAK:
+        raise ValueError(f"is 16-bit but its brightest pixel is {peak} of 65535: 8- or 12-bit numbers in 16-bit boxes")
+    return ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)

@@ -1,0 +1,184 @@
+"""The cache holds what a plain decode of the files gives, and survives kills, changes and small disks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from hpa_lib import cache, dataset
+
+
+def plain_decode(data, part, ids, size):
+    """The reference: OpenCV's reader, one file after the other, in the order R, G, B, Y."""
+    images = []
+    for image_id in ids:
+        channels = [cv2.imread(str(data / part / f"{image_id}_{c}.png"), 0) for c in ("red", "green", "blue", "yellow")]
+        images.append(np.stack([cv2.resize(c, (size, size), interpolation=cv2.INTER_AREA) for c in channels], -1))
+    return np.stack(images)
+
+
+def build(data, tmp_path, size=32, **options):
+    ids, _ = dataset.read_labels(data / "train.csv")
+    return ids, cache.build(data, ids, "train", size, tmp_path / "cache", progress=False, **options)
+
+
+@pytest.mark.parametrize("size", [32, 16, 20])
+def test_cache_equals_a_plain_decode(tiny_dataset, tmp_path, size):
+    data = tiny_dataset()
+    ids, path = build(data, tmp_path, size)
+    cached_ids, images = cache.load(path)
+    assert path.name == f"train_{size}"
+    assert isinstance(images, np.memmap)
+    assert images.dtype == np.uint8
+    np.testing.assert_array_equal(cached_ids, ids)
+    np.testing.assert_array_equal(images, plain_decode(data, "train", ids, size))
+
+
+def test_area_averaging_is_the_mean_of_the_pixels_below(tmp_path, tiny_dataset):
+    data = tiny_dataset(images=1)
+    ids, path = build(data, tmp_path, 16)
+    green = cv2.imread(str(data / "train" / f"{ids[0]}_green.png"), 0).reshape(16, 2, 16, 2).mean(axis=(1, 3))
+    assert np.abs(cache.load(path)[1][0, :, :, 1] - green).max() <= 0.5
+
+
+def test_blocks_of_any_length_give_the_same_array(tiny_dataset, tmp_path, monkeypatch):
+    data = tiny_dataset(images=7)
+    ids, path = build(data, tmp_path)
+    whole = np.array(cache.load(path)[1])
+    monkeypatch.setattr(cache, "BLOCK", 3)
+    again = cache.build(data, ids, "train", 32, tmp_path / "other", workers=3, progress=False)
+    np.testing.assert_array_equal(cache.load(again)[1], whole)
+
+
+def test_a_finished_cache_is_used_as_it_is(tiny_dataset, tmp_path, monkeypatch):
+    data = tiny_dataset()
+    _, path = build(data, tmp_path)
+    monkeypatch.setattr(cache, "read_image", lambda *_: pytest.fail("decoded again"))
+    assert build(data, tmp_path)[1] == path
+
+
+def test_a_changed_source_is_decoded_again(tiny_dataset, tmp_path):
+    data = tiny_dataset()
+    ids, path = build(data, tmp_path)
+    cv2.imwrite(str(data / "train" / f"{ids[2]}_blue.png"), np.full((32, 32), 77, np.uint8))
+    build(data, tmp_path)
+    assert (cache.load(path)[1][2, :, :, 2] == 77).all()
+
+
+def test_other_ids_make_another_cache(tiny_dataset, tmp_path):
+    data = tiny_dataset()
+    ids, path = build(data, tmp_path)
+    cache.build(data, ids[::-1], "train", 32, tmp_path / "cache", progress=False)
+    np.testing.assert_array_equal(cache.load(path)[0], ids[::-1])
+    np.testing.assert_array_equal(cache.load(path)[1], plain_decode(data, "train", ids[::-1], 32))
+
+
+def test_kill_9_in_the_middle_then_the_next_run_finishes(tiny_dataset, tmp_path):
+    data = tiny_dataset(images=40)
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom hpa_lib import cache, dataset\n"
+        "cache.BLOCK = 4\nread = cache.read_image\n"
+        "cache.read_image = lambda *a: (time.sleep(0.05), read(*a))[1]\n"
+        "ids, _ = dataset.read_labels(Path(sys.argv[1]) / 'train.csv')\n"
+        "cache.build(sys.argv[1], ids, 'train', 32, sys.argv[2], workers=1, progress=False)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(data), str(tmp_path / "cache")])
+    mark = tmp_path / "cache" / ".train_32.partial" / "done"
+    deadline = time.monotonic() + 60
+    while not (mark.exists() and mark.read_text() not in ("", "0")):
+        assert process.poll() is None, "the build ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = int(mark.read_text())
+    assert 0 < done < 40
+    assert not (tmp_path / "cache" / "train_32").exists()
+    with pytest.raises(FileNotFoundError, match="00_data"):
+        cache.load(tmp_path / "cache" / "train_32")
+
+    decoded, read = [], cache.read_image
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache, "read_image", lambda *given: (decoded.append(given[2]), read(*given))[1])
+        ids, path = build(data, tmp_path)
+    assert len(decoded) == 40 - done, "the killed run's work was not kept"
+    np.testing.assert_array_equal(cache.load(path)[1], plain_decode(data, "train", ids, 32))
+    assert [entry.name for entry in (tmp_path / "cache").iterdir()] == ["train_32"]
+
+
+def test_a_source_changed_between_kill_and_next_run_is_decoded_again(tiny_dataset, tmp_path, monkeypatch):
+    data = tiny_dataset(images=6)
+    monkeypatch.setattr(cache, "BLOCK", 2)
+    read = cache.read_image
+
+    def stop_at_fifth(data, part, image_id, size):
+        if image_id.endswith("4"):
+            raise KeyboardInterrupt
+        return read(data, part, image_id, size)
+
+    monkeypatch.setattr(cache, "read_image", stop_at_fifth)
+    with pytest.raises(KeyboardInterrupt):
+        build(data, tmp_path)
+    monkeypatch.setattr(cache, "read_image", read)
+    ids = dataset.read_labels(data / "train.csv")[0]
+    cv2.imwrite(str(data / "train" / f"{ids[0]}_red.png"), np.full((32, 32), 9, np.uint8))
+    _, path = build(data, tmp_path)
+    np.testing.assert_array_equal(cache.load(path)[1], plain_decode(data, "train", ids, 32))
+
+
+def test_too_small_a_disk_is_refused_with_the_need(tiny_dataset, tmp_path, monkeypatch):
+    data = tiny_dataset()
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    with pytest.raises(OSError, match=r"6 images needs 0\.00 GB.*free.*choose another OUT"):
+        build(data, tmp_path)
+    assert not any((tmp_path / "cache").iterdir())
+
+
+def test_bad_input_names_the_file_and_leaves_no_cache(tiny_dataset, tmp_path):
+    data = tiny_dataset()
+    file = data / "train" / "train-0003_green.png"
+    file.write_bytes(file.read_bytes()[:300])
+    with pytest.raises(ValueError, match=r"train-0003_green\.png is cut off after 300 bytes"):
+        build(data, tmp_path)
+    file.unlink()
+    with pytest.raises(ValueError, match=r"train-0003_green\.png cannot be read"):
+        build(data, tmp_path)
+    assert not (tmp_path / "cache" / "train_32").exists()
+
+
+def test_larger_than_the_source_is_refused(tiny_dataset, tmp_path):
+    with pytest.raises(ValueError, match=r"32 pixels wide, less than size 64: use IMAGE_SIZE = 32"):
+        build(tiny_dataset(), tmp_path, 64)
+
+
+def test_channels_of_two_sizes_are_refused(tiny_dataset, tmp_path):
+    data = tiny_dataset()
+    cv2.imwrite(str(data / "train" / "train-0000_blue.png"), np.zeros((16, 16), np.uint8))
+    with pytest.raises(ValueError, match="not one square"):
+        build(data, tmp_path)
+
+
+def test_no_ids_and_no_size_are_refused(tiny_dataset, tmp_path):
+    data = tiny_dataset()
+    with pytest.raises(ValueError, match="no Ids"):
+        cache.build(data, [], "train", 32, tmp_path)
+    with pytest.raises(ValueError, match="size 0"):
+        cache.build(data, ["a"], "train", 0, tmp_path)
+
+
+def test_a_damaged_cache_is_told_not_trusted(tiny_dataset, tmp_path):
+    _, path = build(tiny_dataset(), tmp_path)
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"ids": manifest["ids"][:-1]}))
+    with pytest.raises(ValueError, match="manifest says"):
+        cache.load(path)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    (path / "images.npy").write_bytes((path / "images.npy").read_bytes()[:500])
+    with pytest.raises(ValueError, match="cannot be read"):
+        cache.load(path)
