@@ -1,0 +1,57 @@
+# make demo | test | lab | check | bench | browser | lock | clean
+# Each target sets up .venv by itself, again only after requirements.lock or pyproject.toml changed.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+RIGHT_VERSION := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell $(name) -c '$(RIGHT_VERSION)' 2>/dev/null && echo $(name))))
+BIN := .venv/bin
+STAMP := .venv/installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo test slow lab check bench browser lock clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): requirements.lock pyproject.toml
+	@[ -n "$(PYTHON)" ] && $(PYTHON) -c '$(RIGHT_VERSION)' || \
+	  { echo "Python 3.11 or 3.12 is needed (found: $(or $(PYTHON),none)): name one with make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "installing into .venv (once, some minutes) ..."
+	@$(BIN)/python -c '$(RIGHT_VERSION)' 2>/dev/null || $(PYTHON) -m venv --clear .venv
+	@$(PIP) install --no-deps -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)  ## the whole study on the synthetic default data, about ten minutes on two cores
+	$(BIN)/hpa run --profile demo
+
+test: $(STAMP)  ## the fast tests
+	$(BIN)/python -m pytest
+
+slow: $(STAMP)  ## the slow tests: the whole chain of notebooks on a tiny data set
+	$(BIN)/python -m pytest -m slow
+
+lab: $(STAMP)  ## JupyterLab in notebooks/
+	cd notebooks && ../$(BIN)/jupyter lab
+
+check: $(STAMP)  ## ruff, and the notebooks are stored clean
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest tests/test_architecture.py tests/test_setup.py
+
+bench: $(STAMP)  ## the benchmarks, each prints a small table
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+browser: $(STAMP)  ## "Run all" in JupyterLab in a real Chromium (Debian's package, installed when missing)
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+	$(BIN)/python -m pytest -m browser
+
+lock:  ## resolve pyproject.toml anew and rewrite requirements.lock
+	bash .ci/lock $(PYTHON)
+
+clean:  ## remove caches and the environment; data/ and outputs/ stay
+	rm -rf .venv *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
