@@ -9,7 +9,8 @@ from hpa_lib import augment
 class ImageBatches(keras.utils.PyDataset):
     """Batches of ``(images uint8 (B, S, S, 4), labels float32 (B, 28))``, the same for the same (seed, epoch).
 
-    A class because Keras asks for one. Its only state is the epoch: ``start_epoch`` sets it, Keras moves it on.
+    A class because Keras asks for one. Its only state is the epoch, which ``start_epoch`` sets. Pass ``shuffle=False``
+    to ``model.fit``: the order is made here, from the seed.
 
     Args:
         images: uint8 (N, S, S, 4), an array or the memory-mapped cache.
@@ -54,10 +55,6 @@ class ImageBatches(keras.utils.PyDataset):
             rng = np.random.default_rng([self.seed, epoch])
             drawn = self.sampling is not None
             self.order = rng.choice(self.rows, len(self.rows), replace=drawn, p=self.sampling)
-
-    def on_epoch_end(self):
-        """Called by Keras after each epoch."""
-        self.start_epoch(self.epoch + 1)
 
     def __len__(self):
         full, rest = divmod(len(self.order), self.batch_size)

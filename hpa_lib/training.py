@@ -1,6 +1,5 @@
 """``fit(...)`` -> history: optimiser, schedule, evaluation after each epoch, best weights, and resuming."""
 
-import contextlib
 import math
 import time
 from pathlib import Path
@@ -80,18 +79,80 @@ def fit(
         optimizer.build(model.trainable_variables)
         model.load_weights(checkpoints.weights_path(folder, "state", state["epoch"]))
         print(f"resuming after epoch {state['epoch']} of {epochs}", flush=True)
-    if not state["finished"]:
-        train.start_epoch(state["epoch"])
-        callbacks = [keras.callbacks.TerminateOnNaN()]
-        if tensorboard:
-            callbacks.append(keras.callbacks.TensorBoard(folder / "tensorboard"))
-        callbacks.append(EpochEnd(train, val, folder, state, loss_function, epochs, monitor, patience))
-        model.fit(train, epochs=epochs, initial_epoch=state["epoch"], callbacks=callbacks, verbose=0)
-        checkpoints.save_state(folder, state | {"finished": True})
-    else:
+    if state["finished"]:
         print(f"already trained: epoch {state['best_epoch']} of {state['epoch']} was the best", flush=True)
-    model.load_weights(checkpoints.weights_path(folder, "best", state["best_epoch"]))
+    logs_to = [keras.callbacks.TensorBoard(folder / "tensorboard")] if tensorboard else []
+    for epoch in range(state["epoch"], 0 if state["finished"] else epochs):
+        row, own_weights = _train_epoch(model, train, epoch, int(settings.get("SEED", 0)), folder, logs_to)
+        row |= evaluate(model, val, loss_function)
+        if _is_better(row[monitor], state["best"], monitor):
+            state |= {"best": row[monitor], "best_epoch": epoch + 1}
+            store.write_atomic(
+                checkpoints.weights_path(folder, "best", epoch + 1), without_optimizer(model).save_weights
+            )
+        _assign(model.trainable_variables, own_weights)
+        store.write_atomic(checkpoints.weights_path(folder, "state", epoch + 1), model.save_weights)
+        state["epoch"] = epoch + 1
+        state["history"].append(row)
+        checkpoints.save_state(folder, state)
+        print(_line(row, epochs, state["best_epoch"]), flush=True)
+        if patience and state["epoch"] - state["best_epoch"] >= patience:
+            print(f"stopped: no better {monitor} for {patience} epochs", flush=True)
+            break
+    checkpoints.save_state(folder, state | {"finished": True})
+    without_optimizer(model).load_weights(checkpoints.weights_path(folder, "best", state["best_epoch"]))
     return pd.DataFrame(state["history"])
+
+
+def _train_epoch(model, train, epoch, seed, folder, logs_to) -> tuple[dict, list[np.ndarray]]:
+    """One pass over ``train``: its row of the history, and the trainable weights that the next pass goes on from.
+
+    They differ from those the model holds when the optimiser keeps a moving average: Keras's ``fit`` leaves that in the
+    model, which is what should be evaluated and kept, but not trained further.
+    """
+    train.start_epoch(epoch)
+    _seed_dropout(model, seed, epoch)
+    own_weights = []
+    keep_own = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: own_weights.extend(map(keras.ops.convert_to_numpy, model.trainable_variables))
+    )
+    callbacks = [keras.callbacks.TerminateOnNaN(), keep_own, *logs_to]
+    started = time.perf_counter()
+    fitted = model.fit(train, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, callbacks=callbacks, verbose=0)
+    seconds, loss = time.perf_counter() - started, fitted.history["loss"][-1]
+    if not math.isfinite(loss):
+        raise ValueError(
+            f"the training loss became {loss} in epoch {epoch + 1}: lower LEARNING_RATE or use PRECISION float32; "
+            f"the state after epoch {epoch} is kept in {folder}"
+        )
+    return {
+        "epoch": epoch + 1,
+        "loss": loss,
+        "lr": float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)),
+        "seconds": round(seconds, 2),
+        "images_per_second": round(len(train) * train.batch_size / seconds, 1),
+    }, own_weights
+
+
+def _assign(variables, values):
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def without_optimizer(model: keras.Model) -> keras.Model:
+    """The same network and the same weights, not compiled: what to save for others to load."""
+    return keras.Model(model.inputs, model.outputs, name=model.name)
+
+
+def _seed_dropout(model, seed, epoch):
+    """Make dropout a function of (seed, epoch), so that a resumed run draws what an unbroken one draws."""
+    for number, layer in enumerate(_all_layers(model)):
+        if hasattr(layer, "seed_generator"):
+            layer.seed_generator.state.assign(np.array([seed, epoch * 10_000 + number], np.uint32))
+
+
+def _is_better(value, best, monitor):
+    return best is None or (value < best if monitor == "val_loss" else value > best)
 
 
 def _optimizer(lr, epochs, steps, weight_decay, warmup_epochs, clip_norm, ema):
@@ -110,56 +171,6 @@ def _optimizer(lr, epochs, steps, weight_decay, warmup_epochs, clip_norm, ema):
     return optimizer
 
 
-class EpochEnd(keras.callbacks.Callback):
-    """After each epoch: evaluate on the whole validation part, print one line, store the state and the best weights.
-
-    A class because Keras calls its callbacks by name. What changes is ``state``, the run's record (see ``fit``).
-    """
-
-    def __init__(self, train, val, folder, state, loss_function, epochs, monitor, patience):
-        super().__init__()
-        self.train, self.val, self.folder, self.state = train, val, folder, state
-        self.loss_function, self.epochs, self.monitor, self.patience = loss_function, epochs, monitor, patience
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Make dropout a function of (seed, epoch), so that a resumed run draws what an unbroken one draws."""
-        seed = int(self.state["settings"].get("SEED", 0))
-        for number, layer in enumerate(_all_layers(self.model)):
-            if hasattr(layer, "seed_generator"):
-                layer.seed_generator.state.assign(np.array([seed, epoch * 10_000 + number], np.uint32))
-        self.started = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Evaluate, store, report; or stop on a loss that is no number, before anything is overwritten."""
-        seconds = time.perf_counter() - self.started
-        loss = float((logs or {}).get("loss", math.nan))
-        if not math.isfinite(loss):
-            raise ValueError(
-                f"the training loss became {loss} in epoch {epoch + 1}: lower LEARNING_RATE or use PRECISION float32; "
-                f"the state after epoch {self.state['epoch']} is kept in {self.folder}"
-            )
-        store.write_atomic(checkpoints.weights_path(self.folder, "state", epoch + 1), self.model.save_weights)
-        with averaged_weights(self.model):
-            row = {"epoch": epoch + 1, "loss": loss, **evaluate(self.model, self.val, self.loss_function)}
-            self._keep_best(row)
-        row["lr"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        row["seconds"] = round(seconds, 2)
-        row["images_per_second"] = round(len(self.train) * self.train.batch_size / seconds, 1)
-        self.state["epoch"] = row["epoch"]
-        self.state["history"].append(row)
-        checkpoints.save_state(self.folder, self.state)
-        print(_line(row, self.epochs, self.state["best_epoch"]), flush=True)
-        if self.patience and row["epoch"] - self.state["best_epoch"] >= self.patience:
-            print(f"stopped: no better {self.monitor} for {self.patience} epochs", flush=True)
-            self.model.stop_training = True
-
-    def _keep_best(self, row):
-        sign = -1 if self.monitor == "val_loss" else 1
-        if self.state["best"] is None or sign * row[self.monitor] > sign * self.state["best"]:
-            self.state |= {"best": row[self.monitor], "best_epoch": row["epoch"]}
-            store.write_atomic(checkpoints.weights_path(self.folder, "best", row["epoch"]), self.model.save_weights)
-
-
 def evaluate(model: keras.Model, val, loss_function) -> dict:
     """Loss, macro AP and macro F1 at .5, each computed once over the whole of ``val`` (never a mean over batches)."""
     logits = predict.predict_logits(model, val.images, val.rows)
@@ -170,22 +181,6 @@ def evaluate(model: keras.Model, val, loss_function) -> dict:
         "val_macro_ap": float(np.mean(metrics.average_precision(labels, probs))),
         "val_macro_f1": metrics.macro_f1(labels, preds),
     }
-
-
-@contextlib.contextmanager
-def averaged_weights(model: keras.Model):
-    """Within it ``model`` holds the moving average of its weights, if its optimiser keeps one; after it, its own."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # float16 wraps it to scale the loss
-    if not optimizer.use_ema:
-        yield
-        return
-    own = [keras.ops.convert_to_numpy(variable) for variable in model.trainable_variables]
-    optimizer.finalize_variable_values(model.trainable_variables)
-    try:
-        yield
-    finally:
-        for variable, value in zip(model.trainable_variables, own, strict=True):
-            variable.assign(value)
 
 
 def _all_layers(model):

@@ -27,7 +27,7 @@ def test_a_shuffled_epoch_draws_each_row_once_and_drops_the_rest():
 def test_the_same_epoch_gives_the_same_stream_and_another_one_another():
     settings = {"batch_size": 8, "shuffle": True, "augmentation": "report", "mix": "mixup", "seed": 5}
     first, second = (batches.ImageBatches(IMAGES, LABELS, ROWS, **settings) for _ in range(2))
-    first.on_epoch_end()
+    first.start_epoch(1)
     second.start_epoch(1)
     assert (everything(first)[0] == everything(second)[0]).all()
     second.start_epoch(2)
