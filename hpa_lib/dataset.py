@@ -29,7 +29,7 @@ TABLES = {"train": ("train.csv", "Target"), "test": ("sample_submission.csv", "P
 GROUPS = "groups.csv"
 BLOCK = 1024  # images handed to the threads at a time, so that memory does not grow with their number
 GOOD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")  # no blank, no "/", no leading dot: safe as a file name
-FINDINGS = ["file", "problem", "remedy", "severity", "part", "Id"]
+FINDINGS = ["file", "problem", "remedy", "severity", "part", "drop_id"]
 
 
 # --- the tables -------------------------------------------------------------------------------------------------
@@ -202,12 +202,17 @@ def select(folder: str | Path, findings: pd.DataFrame, on_bad: str = "strict") -
     ids, labels = read_labels(Path(folder) / "train.csv", on_bad)
     test_table = Path(folder) / "sample_submission.csv"
     test_ids = read_sample_submission(test_table, on_bad) if test_table.exists() else np.array([], str)
-    errors = findings[findings["severity"] == "error"]
-    dropped = {part: set(errors.loc[errors["part"] == part, "drop_id"]) for part in TABLES}
-    keep = np.array([one not in dropped["train"] for one in ids], bool)
+    dropped = dropped_ids(findings, on_bad)
+    keep = ~np.isin(ids, dropped["train"])
     if not keep.any():
         raise ValueError(f"{folder}: none of its {len(ids)} labelled images can be used: see the table of findings")
-    return ids[keep], labels[keep], np.array([one for one in test_ids if one not in dropped["test"]], str)
+    return ids[keep], labels[keep], test_ids[~np.isin(test_ids, dropped["test"])]
+
+
+def dropped_ids(findings: pd.DataFrame, on_bad: str) -> dict[str, list[str]]:
+    """The Ids of each part whose images ``select`` leaves out, sorted: ``{"train": [...], "test": [...]}``."""
+    errors = findings[(findings["severity"] == "error") & (findings["drop_id"] != "") & (on_bad == "drop")]
+    return {part: sorted(set(errors.loc[errors["part"] == part, "drop_id"])) for part in TABLES}
 
 
 def channel_paths(folder: str | Path, part: str, image_id: str) -> list[Path]:
