@@ -6,11 +6,15 @@ Layer names are Slim's variable names with dots for slashes; the layer named exa
 """
 
 import keras
+import numpy as np
 from keras import layers
 
 from hpa_lib import labels
 from hpa_lib.models import stem
 
+STEM = "Conv2d_1a_7x7"
+LOGITS = "InceptionV2/Logits/Conv2d_1c_1x1"
+EPSILON = 1e-3  # of every BatchNorm
 SMALLEST = 32  # pixels: five halvings
 HALF_RANGE = (127.5, 127.5, 127.5)  # mean and std that bring 0..255 to -1..1
 
@@ -75,16 +79,16 @@ def _open_stem(x, width: float, stem_norm: bool):
         padding="same",
         depth_multiplier=min(filters // 3, 8),  # Slim divides by 3 whatever the number of channels
         use_bias=not stem_norm,
-        name="Conv2d_1a_7x7.conv",
+        name=f"{STEM}.conv",
     )(x)
     if stem_norm:
-        x = _normalise(x, "Conv2d_1a_7x7")
-    return layers.ReLU(name="Conv2d_1a_7x7")(x)
+        x = _normalise(x, STEM)
+    return layers.ReLU(name=STEM)(x)
 
 
 def _normalise(x, name: str):
     return layers.BatchNormalization(
-        epsilon=1e-3, scale=False, momentum=stem.BATCH_NORM_MOMENTUM, name=f"{name}.BatchNorm"
+        epsilon=EPSILON, scale=False, momentum=stem.BATCH_NORM_MOMENTUM, name=f"{name}.BatchNorm"
     )(x)
 
 
@@ -134,3 +138,74 @@ def _follow(x, filters: tuple, names: tuple, stride: int, width: float, branch: 
         step = stride if number == len(names) else 1
         x = _convolve(x, count, int(name[-1]), step, width, f"{branch}.{name}")
     return x
+
+
+def match_tensors(model: keras.Model, tensors: dict[str, np.ndarray], yellow: str, rescale: bool) -> list[tuple]:
+    """Which of Slim's tensors fills which of our variables.
+
+    Args:
+        model: an Inception V2 of ``build``, with either kind of stem.
+        tensors: the checkpoint's tensors by name, with either kind of stem; the classifier is matched only when it has
+            as many outputs as the model.
+        yellow, rescale: see ``stem.inflate``.
+
+    Returns:
+        Rows ``(variable, tensor names, function from those tensors to the variable's value)``.
+
+    Raises:
+        ValueError: the checkpoint has no stem that we know, or a BatchNorm with gamma.
+    """
+    rows = _match_stem(model, tensors, yellow, rescale)
+    for layer in model.layers:
+        name = f"InceptionV2/{layer.name.replace('.', '/')}"
+        if isinstance(layer, layers.BatchNormalization) and not layer.name.startswith(STEM):
+            rows += _match_norm(layer, name, tensors)
+        elif isinstance(layer, layers.Conv2D):
+            rows.append((layer.kernel, (f"{name.removesuffix('/conv')}/weights",), stem.as_is))
+    logits = model.get_layer("logits")
+    if tensors.get(f"{LOGITS}/biases", np.empty(0)).shape == (logits.units,):
+        rows.append((logits.kernel, (f"{LOGITS}/weights",), lambda kernel: kernel[0, 0]))
+        rows.append((logits.bias, (f"{LOGITS}/biases",), stem.as_is))
+    return rows
+
+
+def stem_kind(tensors: dict[str, np.ndarray]) -> str:
+    """Which stem a checkpoint holds: ``"biases"`` or ``"BatchNorm"``; a ValueError where it has neither."""
+    for part, kind in (("biases", "biases"), ("BatchNorm/beta", "BatchNorm")):
+        if f"InceptionV2/{STEM}/{part}" in tensors:
+            return kind
+    raise ValueError(f"no biases and no BatchNorm on InceptionV2/{STEM}: use a TF-Slim Inception V2 checkpoint")
+
+
+def _match_norm(layer, name: str, tensors: dict) -> list[tuple]:
+    if np.any(tensors.get(f"{name}/gamma", 1) != 1):
+        raise ValueError(f"{name}/gamma scales, but Slim's Inception V2 has no gamma: use another checkpoint")
+    variables = {"beta": layer.beta, "moving_mean": layer.moving_mean, "moving_variance": layer.moving_variance}
+    return [(variable, (f"{name}/{part}",), stem.as_is) for part, variable in variables.items()]
+
+
+def _match_stem(model: keras.Model, tensors: dict, yellow: str, rescale: bool) -> list[tuple]:
+    """The stem's rows: two factors of filters, and biases or BatchNorm, converted to the model's kind."""
+    prefix, layer = f"InceptionV2/{STEM}", model.get_layer(f"{STEM}.conv")
+    channels, multiplier = layer.depthwise_kernel.shape[2:]
+    norm = next((one for one in model.layers if one.name == f"{STEM}.BatchNorm"), None)
+    fit = stem.fit_channels(channels, yellow, rescale)
+
+    def mix(kernel, variance=1 - EPSILON):  # (1, 1, channels * multiplier, filters), what follows divides by its root
+        split = (kernel / np.sqrt(variance + EPSILON)).reshape(1, 1, -1, multiplier, kernel.shape[-1])
+        return fit(split).reshape(1, 1, -1, kernel.shape[-1])
+
+    depthwise = stem.fit_channels(channels, yellow, False)  # a rescaling is needed once, in the other factor
+    rows = [(layer.depthwise_kernel, (f"{prefix}/depthwise_weights",), depthwise)]
+    pointwise, biases = (f"{prefix}/pointwise_weights",), (f"{prefix}/biases",)
+    if norm is None and stem_kind(tensors) == "BatchNorm":
+        beta, mean, variance = (f"{prefix}/BatchNorm/{part}" for part in ("beta", "moving_mean", "moving_variance"))
+        rows.append((layer.pointwise_kernel, (*pointwise, variance), mix))
+        return [*rows, (layer.bias, (beta, mean, variance), lambda b, m, v: b - m / np.sqrt(v + EPSILON))]
+    rows.append((layer.pointwise_kernel, pointwise, mix))
+    if norm is None:
+        return [*rows, (layer.bias, biases, stem.as_is)]
+    if stem_kind(tensors) == "BatchNorm":
+        return rows + _match_norm(norm, f"{prefix}/BatchNorm", tensors)
+    rows += [(norm.beta, biases, stem.as_is), (norm.moving_mean, biases, np.zeros_like)]
+    return [*rows, (norm.moving_variance, biases, lambda values: np.full_like(values, 1 - EPSILON))]

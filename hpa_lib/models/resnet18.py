@@ -5,6 +5,7 @@ Layer names are torch's with the stem marked: torch's ``layer2.0.conv1`` is ``la
 """
 
 import keras
+import numpy as np
 from keras import layers
 
 from hpa_lib import labels
@@ -68,3 +69,32 @@ def _add_block(x, filters: int, stride: int, name: str):
     x = _convolve(x, filters, 3, 1, f"{name}.conv2", f"{name}.bn2")
     x = layers.Add(name=f"{name}.add")([x, shortcut])
     return layers.ReLU(name=f"{name}.relu2")(x)
+
+
+def match_tensors(model: keras.Model, tensors: dict[str, np.ndarray], yellow: str, rescale: bool) -> list[tuple]:
+    """Which of torch's tensors fills which of our variables.
+
+    Args:
+        model: a ResNet18 of ``build``.
+        tensors: the file's tensors by name; ``fc`` is matched only when it has as many outputs as the model.
+        yellow, rescale: see ``stem.inflate``.
+
+    Returns:
+        Rows ``(variable, tensor names, function from those tensors to the variable's value)``.
+    """
+    rows = []
+    for layer in model.layers:
+        name = layer.name.removeprefix("stem.")
+        if isinstance(layer, layers.Conv2D):
+            fit = stem.fit_channels(layer.kernel.shape[2], yellow, rescale) if name == "conv1" else stem.as_is
+            rows.append((layer.kernel, (f"{name}.weight",), lambda kernel, fit=fit: fit(kernel.transpose(2, 3, 1, 0))))
+        elif isinstance(layer, layers.BatchNormalization):
+            variables = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
+            parts = ("weight", "bias", "running_mean", "running_var")
+            rows += [
+                (variable, (f"{name}.{part}",), stem.as_is) for variable, part in zip(variables, parts, strict=True)
+            ]
+    logits = model.get_layer("logits")
+    if tensors.get("fc.bias", np.empty(0)).shape == (logits.units,):
+        rows += [(logits.kernel, ("fc.weight",), np.transpose), (logits.bias, ("fc.bias",), stem.as_is)]
+    return rows

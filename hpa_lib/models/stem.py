@@ -7,6 +7,8 @@ turn it into what the network expects, so a saved model needs no side knowledge:
 * ``normalise`` is (pixel - mean) / std for each channel.
 """
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -153,3 +155,19 @@ def inflate(kernel: np.ndarray, yellow: str = "mean", rescale: bool = False, axi
     fourth = (red + green) / 2 if yellow == "mean" else red
     inflated = np.concatenate([red, green, blue, fourth], axis=axis)
     return inflated * 0.75 if rescale else inflated
+
+
+def fit_channels(channels: int, yellow: str, rescale: bool, axis: int = 2) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that inflates a 3-channel kernel where the model has 4 ``channels``, and else leaves it alone."""
+
+    def fit(kernel: np.ndarray) -> np.ndarray:
+        if channels == 4 and kernel.shape[axis] == 3:
+            return inflate(kernel, yellow, rescale, axis)
+        return kernel
+
+    return fit
+
+
+def as_is(tensor: np.ndarray) -> np.ndarray:
+    """The tensor itself: the conversion of those that need none."""
+    return tensor

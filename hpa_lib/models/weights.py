@@ -1,0 +1,234 @@
+"""ImageNet weights: where they lie, how they are fetched, and how they get into our layers.
+
+Each loader checks every tensor before it changes anything, fills a 4-channel stem from the 3-channel one
+(``stem.inflate``), and returns the names of the tensors that it did not use.
+"""
+
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from hpa_lib.models import fetch, inception_v2, resnet18, stem, tensor_files
+
+FOLDER = Path(__file__).resolve().parents[2] / "data" / "weights"
+SOURCES = {  # model -> files looked for, in this order; the first is what a download is stored as
+    "resnet18": {
+        "files": ("resnet18.a1_in1k.safetensors", "resnet18.safetensors"),
+        "hub": ("timm/resnet18.a1_in1k", "model.safetensors"),
+    },
+    "inception_v2": {
+        "files": ("inception_v2_2016_08_28.tar.gz", "inception_v2.ckpt"),
+        "address": "https://storage.googleapis.com/download.tensorflow.org/models/inception_v2_2016_08_28.tar.gz",
+    },
+    "densenet121": {
+        "files": ("densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",),
+        "address": "https://storage.googleapis.com/tensorflow/keras-applications/densenet/"
+        "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "checksum": "md5:30ee3e1110167f948a6b9946edeeb738",  # as Keras itself checks it
+    },
+}
+
+
+def folder() -> Path:
+    """The weights folder: the environment variable ``HPA_WEIGHTS``, else the project's ``data/weights``."""
+    return Path(os.environ.get("HPA_WEIGHTS") or FOLDER).expanduser().resolve()
+
+
+def find(name: str, path: str | Path = "", online: bool | None = None) -> Path | None:
+    """The local weight file of a model, or None where there is none and none may be fetched.
+
+    The first that exists wins: the argument, a file in ``HPA_WEIGHTS``, one in the project's ``data/weights``, a
+    download into the weights folder when that is allowed.
+
+    Args:
+        name: a key of ``models.MODELS``; the report's ``densenet`` has no public weights, so None.
+        path: a weight file of your own, or ``""``.
+        online: may the public file be downloaded; None asks the environment variable ``HPA_ONLINE`` (``1`` = yes), so
+            that no run depends on a network by accident.
+
+    Raises:
+        FileNotFoundError: ``path`` is given and is not there.
+        ValueError: a found or downloaded file has a wrong checksum.
+        ConnectionError: downloading is allowed and failed.
+    """
+    if path:
+        path = Path(path).expanduser().resolve()
+        if not path.is_file() and not path.with_name(f"{path.name}.index").is_file():
+            raise FileNotFoundError(f"no weight file {path} for {name}: leave the path empty to search, or correct it")
+        return path
+    source = SOURCES.get(name)
+    if source is None:
+        return None
+    for place in dict.fromkeys((folder(), FOLDER)):
+        for file_name in source["files"]:
+            if (place / file_name).is_file():
+                return place / file_name
+    online = os.environ.get("HPA_ONLINE") == "1" if online is None else online
+    return download(name) if online else None
+
+
+def download(name: str) -> Path:
+    """Fetch a model's public weights into the weights folder and return the file.
+
+    Raises:
+        ValueError: the model has no public weights, or the checksum does not fit.
+        ConnectionError: the address cannot be reached.
+    """
+    if name not in SOURCES:
+        raise ValueError(f"model {name!r} has no public weights: use one of {', '.join(SOURCES)}")
+    source = SOURCES[name]
+    target = folder() / source["files"][0]
+    if "hub" in source:
+        return fetch.from_hub(*source["hub"], target)
+    return fetch.from_address(source["address"], target, source.get("checksum", ""))
+
+
+def status() -> list[dict[str, str]]:
+    """One row a model: ``model``, ``file`` looked for, ``present`` (yes/no), ``path``, ``how`` to get it."""
+    rows = [{"model": "densenet", "file": "-", "present": "-", "path": "", "how": "always trained from scratch"}]
+    for name, source in SOURCES.items():
+        found = find(name, online=False)
+        origin = f"hub {source['hub'][0]}, file {source['hub'][1]}" if "hub" in source else source["address"]
+        how = "nothing to do" if found else f"set HPA_ONLINE=1, or put it into {folder()} yourself; from {origin}"
+        row = {"model": name, "file": source["files"][0], "present": "yes" if found else "no"}
+        rows.append({**row, "path": str(found or ""), "how": how})
+    return rows
+
+
+def start(model: keras.Model, pretrained: bool = True, path: str | Path = "") -> dict:
+    """Give a fresh model its first weights, and get the record of what it really got, for the run and the report.
+
+    Args:
+        model: one of ``models.MODELS``; its name says which.
+        pretrained: look for ImageNet weights; False trains from scratch on purpose.
+        path: a weight file of your own, or ``""`` to search as ``find`` does.
+
+    Returns:
+        ``weights`` (``"ImageNet"`` or ``"from scratch"``), ``file``, ``unused`` (tensor names) and ``message``, a line
+        to print; where pretraining was wanted and is missing it starts with ``NO PRETRAINED WEIGHTS``.
+    """
+    scratch = {"weights": "from scratch", "file": "", "unused": []}
+    if not pretrained:
+        return {**scratch, "message": f"{model.name} starts from random weights, as asked."}
+    if model.name not in SOURCES:
+        return {**scratch, "message": f"{model.name} has no public weights: it starts from random weights."}
+    try:
+        found, reason = find(model.name, path), "not found"
+    except ConnectionError as error:
+        found, reason = None, str(error)
+    if found is None:
+        text = f"NO PRETRAINED WEIGHTS for {model.name} ({reason}): training FROM SCRATCH, expect a lower score. "
+        return {**scratch, "message": f"{text}`hpa weights` says how to get them."}
+    unused = LOADERS[model.name](model, found)
+    message = f"{model.name} starts from the ImageNet weights in {found.name}; {len(unused)} tensors not used."
+    if model.name == "inception_v2":
+        message += f" Its stem came with {inception_v2_stem(found)}."
+    return {"weights": "ImageNet", "file": str(found), "unused": unused, "message": message}
+
+
+def load_resnet18(
+    model: keras.Model, safetensors_path: str | Path, yellow: str = "mean", rescale: bool = False
+) -> list[str]:
+    """Fill a ResNet18 from a timm or torchvision ``.safetensors`` file.
+
+    ``fc`` fills the last layer when it has as many outputs; else it stays as it is and ``fc`` is named as unused.
+
+    Args:
+        model: ``MODELS["resnet18"](...)`` of the file's width (1 for the public weights).
+        safetensors_path: the file.
+        yellow, rescale: how a 4-channel stem takes its yellow filters, see ``stem.inflate``.
+
+    Returns:
+        The sorted names of the unused tensors.
+
+    Raises:
+        FileNotFoundError, ValueError: no file, a damaged one, a missing tensor or one of another shape.
+    """
+    tensors = tensor_files.read(safetensors_path)
+    return _fill(resnet18.match_tensors(model, tensors, yellow, rescale), tensors, safetensors_path)
+
+
+def load_inception_v2(
+    model: keras.Model, checkpoint_path: str | Path, yellow: str = "mean", rescale: bool = False
+) -> list[str]:
+    """Fill an Inception V2 from a TF-Slim checkpoint whose stem has either biases or a BatchNorm.
+
+    A stem of the other kind than the model's is converted, exactly for inference: a BatchNorm is folded into filters
+    and biases; biases become the shift of a BatchNorm whose averages are 0 and 1. The classifier fills the last layer
+    when it has as many outputs. The separable stem makes its yellow from both of its factors in the same way.
+
+    Args:
+        model: ``MODELS["inception_v2"](...)`` of the checkpoint's width (1 for the public weights).
+        checkpoint_path: a ``.ckpt`` file, a ``.tar.gz`` that holds one, or a ``.safetensors`` with the same names.
+        yellow, rescale: how a 4-channel stem takes its yellow filters, see ``stem.inflate``.
+
+    Returns:
+        The sorted names of the unused tensors.
+
+    Raises:
+        FileNotFoundError, ValueError: no file, a damaged one, a missing tensor or one of another shape.
+    """
+    tensors = tensor_files.read(checkpoint_path)
+    return _fill(inception_v2.match_tensors(model, tensors, yellow, rescale), tensors, checkpoint_path)
+
+
+def inception_v2_stem(checkpoint_path: str | Path) -> str:
+    """Which stem a TF-Slim checkpoint holds: ``"biases"`` or ``"BatchNorm"``."""
+    return inception_v2.stem_kind(tensor_files.read(checkpoint_path))
+
+
+def load_densenet121(model: keras.Model, h5_path: str | Path, yellow: str = "mean", rescale: bool = False) -> list[str]:
+    """Fill a DenseNet121 from the ``..._notop.h5`` file of Keras; our own head stays as it is.
+
+    Args:
+        model: ``MODELS["densenet121"](...)``.
+        h5_path: the file, read by Keras itself into a 3-channel twin.
+        yellow, rescale: how a 4-channel stem takes its yellow filters, see ``stem.inflate``.
+
+    Returns:
+        The names of the unused tensors: always none, Keras refuses a file with more.
+
+    Raises:
+        FileNotFoundError, ValueError: no file, or one that does not fit.
+    """
+    if not Path(h5_path).is_file():
+        raise FileNotFoundError(f"no weight file {h5_path}: `hpa weights` says how to get it")
+    twin = keras.applications.DenseNet121(include_top=False, weights=None, input_shape=(32, 32, 3))
+    try:
+        twin.load_weights(str(h5_path))
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{h5_path} is truncated or no DenseNet121 file ({error}): fetch it again") from error
+    for layer in twin.layers:
+        if layer.name == "conv1_conv":
+            fit = stem.fit_channels(model.get_layer(layer.name).kernel.shape[2], yellow, rescale)
+            model.get_layer(layer.name).set_weights([fit(layer.get_weights()[0])])
+        elif layer.weights:
+            model.get_layer(layer.name).set_weights(layer.get_weights())
+    return []
+
+
+LOADERS = {"resnet18": load_resnet18, "inception_v2": load_inception_v2, "densenet121": load_densenet121}
+
+
+def _fill(rows: list[tuple], tensors: dict[str, np.ndarray], path) -> list[str]:
+    """Assign the rows of ``match_tensors``, all or none; returns the names of the unused tensors."""
+    used = {name for _, names, _ in rows for name in names}
+    missing = sorted(used - set(tensors))
+    if missing:
+        raise ValueError(f"{path} lacks {len(missing)} tensors, first {missing[0]!r}: it belongs to another network")
+    values = []
+    for variable, names, convert in rows:
+        given = [tensors[name] for name in names]
+        shapes = f"tensor {names[0]!r} has shape {given[0].shape}, the model's {variable.path} {tuple(variable.shape)}"
+        try:
+            value = np.asarray(convert(*given), "float32")
+        except ValueError as error:
+            raise ValueError(f"{path}: {shapes}, and cannot be converted ({error}): wrong file or width") from error
+        if value.shape != tuple(variable.shape):
+            raise ValueError(f"{path}: {shapes}: build the model with the file's width and channels")
+        values.append((variable, value))
+    for variable, value in values:
+        variable.assign(value)
+    return sorted(set(tensors) - used)
