@@ -1,0 +1,12 @@
+"""The embedded default data: procedurally drawn fields that look like Human Protein Atlas images, with their labels.
+
+``render`` draws one field, ``contact_fields`` one of every class, ``write_dataset`` a whole folder in Kaggle's layout.
+Nothing here is HPA data, and scores on it say nothing about real images.
+"""
+
+from hpa_lib.synthetic.patterns import DESCRIPTIONS as DESCRIPTIONS
+from hpa_lib.synthetic.profiles import PROFILES as PROFILES
+from hpa_lib.synthetic.profiles import VERSION as VERSION
+from hpa_lib.synthetic.rendering import contact_fields as contact_fields
+from hpa_lib.synthetic.rendering import render as render
+from hpa_lib.synthetic.writing import write_dataset as write_dataset

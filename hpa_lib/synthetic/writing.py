@@ -1,0 +1,247 @@
+"""Writes a data set in Kaggle's layout: resumable, atomic, the same bytes with any number of processes.
+
+What lies in the folder::
+
+    train.csv, sample_submission.csv       as Kaggle writes them, sorted by Id
+    train/<Id>_<color>.png, test/...       8-bit grey
+    groups.csv                             Id, group: which images show the same protein (train and test)
+    truth/test_truth.csv                   Id, Target of the test part, for scoring at home
+    synthetic.json, README.md              the data set's card
+"""
+
+import csv
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from hpa_lib import labels as label_names
+from hpa_lib.synthetic import cards, profiles, rendering, sampling
+from hpa_lib.synthetic.profiles import Profile
+
+PARTS = ("train", "test")
+NAMESPACE = uuid.UUID("8d1f3c52-6b0e-5a64-9c0d-2f4b1e7a9d31")
+PNG_SETTINGS = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+CHUNK = 8  # images handed to a process at once
+
+
+class Job(NamedTuple):
+    """One image to draw."""
+
+    part: str
+    id: str
+    index: int
+    protein: int
+    labels: tuple[int, ...]
+    dark: bool
+
+
+def write_dataset(
+    out: str | Path,
+    profile: str = "quick",
+    images: int | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
+    population_shift: bool = False,
+) -> Path:
+    """A folder of synthetic images in Kaggle's layout; a second call goes on where a killed one stopped.
+
+    Args:
+        out: the folder; new, empty, or begun by the same settings.
+        profile: ``"smoke"``, ``"quick"``, ``"course"`` or ``"kaggle"``.
+        images: training images instead of the profile's; the test part keeps its share.
+        size: px instead of the profile's; the scale follows (see ``profiles.find_profile``).
+        seed: of everything random.
+        workers: processes; by default one a core. 1 draws in this process.
+        progress: show a progress bar.
+        population_shift: give the test part the real, larger share (.51 instead of .22) of the darker population.
+
+    Returns:
+        ``out`` as a path.
+
+    Raises:
+        ValueError: a setting is out of range, or ``out`` holds other files or a set with other settings.
+    """
+    out = Path(out).expanduser()
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed {seed}: choose a whole number from 0 to 2^63 - 1")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers {workers}: choose 1 or more")
+    settings = profiles.find_profile(profile, images, size, population_shift)
+    card = cards.describe(profile, settings, seed)
+    _claim(out, card)
+    jobs = {part: make_jobs(settings, seed, part) for part in PARTS}
+    _draw_all(out, [job for part in PARTS for job in jobs[part]], settings, seed, workers, progress)
+    _write_tables(out, jobs)
+    counts = {part: np.sum([_row(job) for job in jobs[part]], axis=0).tolist() for part in PARTS}
+    _write_text(out / "README.md", cards.readme(card, counts))
+    _write_text(out / cards.CARD, cards.as_json(card | {"complete": True, "label_counts": counts}))
+    return out
+
+
+def make_jobs(settings: Profile, seed: int, part: str) -> list[Job]:
+    """The images of one part, in drawing order; training and test proteins are different ones."""
+    number = PARTS.index(part)
+    rng = np.random.default_rng([seed, number, settings.images])
+    images = (settings.images, settings.test_images)[number]
+    floor = profiles.possible_floor(settings.floor * images / settings.images, images)
+    plan = sampling.make_plan(rng, images, floor, (settings.dark_train, settings.dark_test)[number])
+    key = f"{profiles.VERSION}/{json.dumps(settings)}/{seed}/{part}"
+    return [
+        Job(
+            part=part,
+            id=str(uuid.uuid5(NAMESPACE, f"{key}/{index}")),
+            index=2 * index + number,
+            protein=2 * int(plan.groups[index]) + number,
+            labels=tuple(np.flatnonzero(plan.labels[index]).tolist()),
+            dark=bool(plan.dark[index]),
+        )
+        for index in range(images)
+    ]
+
+
+def _claim(out: Path, card: dict) -> None:
+    """Make ``out`` ours, or make sure that it already is: the card of these very settings lies in it.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: give a new folder")
+    path = out / cards.CARD
+    if path.exists():
+        found = cards.read_settings(path)
+        if found != card["settings"]:
+            differing = sorted(key for key in card["settings"] if found.get(key) != card["settings"][key])
+            raise ValueError(
+                f"{out} holds a synthetic set with other settings ({', '.join(differing)}): give another folder, "
+                "or delete this one"
+            )
+        return
+    foreign = sorted(entry.name for entry in out.iterdir() if not entry.name.startswith(".")) if out.exists() else []
+    if foreign:
+        raise ValueError(f"{out} is not empty ({foreign[0]} lies there): give a new folder")
+    for part in PARTS:
+        (out / part).mkdir(parents=True, exist_ok=True)
+    _write_text(path, cards.as_json(card | {"complete": False}))
+
+
+def _draw_all(out, jobs, settings, seed, workers, progress) -> None:
+    """Draw every image of which a file is missing, with a progress bar over all of them."""
+    present = {f"{part}/{name}" for part in PARTS for name in os.listdir(out / part)}
+    missing = [
+        job for job in jobs if any(f"{job.part}/{job.id}_{color}.png" not in present for color in label_names.CHANNELS)
+    ]
+    workers = min(workers or _cores(), max(1, len(missing) // CHUNK))
+    task = partial(_draw_one, out, settings.size, settings.um_per_px, seed)
+    with tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="image", disable=not progress) as bar:
+        for _ in _run(task, missing, workers):
+            bar.update()
+
+
+def _cores() -> int:
+    """The cores this process may use (a batch system may lend fewer than the machine has)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _run(task, jobs, workers: int) -> Iterator[None]:
+    """``task(job)`` for every job, in this process or in a pool that shares nothing with it."""
+    if workers == 1:
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+        try:
+            yield from map(task, jobs)
+        finally:
+            cv2.setNumThreads(threads)
+        return
+    spawn = multiprocessing.get_context("spawn")  # a fork beside TensorFlow's threads can hang
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_start_worker) as pool:
+        try:
+            yield from pool.map(task, jobs, chunksize=CHUNK)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _start_worker() -> None:
+    """One thread a process, and no process without its parent."""
+    cv2.setNumThreads(1)
+    parent = multiprocessing.parent_process()
+
+    def leave_with_parent():
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+
+
+def _draw_one(out: Path, size: int, um_per_px: float, seed: int, job: Job) -> None:
+    """Draw one image and write its four files.
+
+    Raises:
+        RuntimeError: a label's structure is not in the frame, so the label would be a lie.
+    """
+    drawing = rendering.draw(seed, job.index, job.labels, size, um_per_px, protein=job.protein, dark=job.dark)
+    if len(drawing.visible) != len(job.labels):
+        lost = label_names.LABELS[min(set(job.labels) - set(drawing.visible))]
+        raise RuntimeError(f"{lost} is not visible in image {job.id} of {size} px: choose a larger size")
+    for channel, color in enumerate(label_names.CHANNELS):
+        encoded = cv2.imencode(".png", np.ascontiguousarray(drawing.image[..., channel]), PNG_SETTINGS)[1]
+        _write_bytes(out / job.part / f"{job.id}_{color}.png", encoded.tobytes())
+
+
+def _write_tables(out: Path, jobs: dict[str, list[Job]]) -> None:
+    """The four tables, each sorted by Id, which is as good as random; train.csv last: with it the set is complete."""
+    train, test = (sorted(jobs[part], key=lambda job: job.id) for part in PARTS)
+    (out / "truth").mkdir(exist_ok=True)
+    everything = sorted(train + test, key=lambda job: job.id)
+    names = {protein: number for number, protein in enumerate(sorted({job.protein for job in everything}))}
+    _write_table(out / "groups.csv", ["Id", "group"], [[job.id, names[job.protein]] for job in everything])
+    target = [[job.id, label_names.format_target(_row(job))] for job in test]
+    _write_table(out / "truth" / "test_truth.csv", ["Id", "Target"], target)
+    _write_table(out / "sample_submission.csv", ["Id", "Predicted"], [[job.id, "0"] for job in test])
+    target = [[job.id, label_names.format_target(_row(job))] for job in train]
+    _write_table(out / "train.csv", ["Id", "Target"], target)
+
+
+def _row(job: Job) -> np.ndarray:
+    """The job's labels as a multi-hot row, int (28,)."""
+    row = np.zeros(label_names.NUM_LABELS, int)
+    row[list(job.labels)] = 1
+    return row
+
+
+def _write_table(path: Path, header: list[str], rows: list[list]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    _write_text(path, text.getvalue())
+
+
+def _write_text(path: Path, text: str) -> None:
+    _write_bytes(path, text.encode())
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file or none: a reader never sees half of it."""
+    temporary = path.with_name(f".{hashlib.sha1(path.name.encode()).hexdigest()[:8]}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
