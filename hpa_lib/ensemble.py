@@ -5,14 +5,12 @@ Probabilities are combined with ``mean``, ``geometric_mean``, ``rank_mean`` and 
 images in the same order: ``align`` sees to that.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from hpa_lib import metrics
-
-SMALLEST = 1e-7  # probabilities are kept this far from 0 and 1 before a logarithm
+from hpa_lib import calibration, intervals, metrics
 
 
 def align(members: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -40,6 +38,24 @@ def align(members: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndar
         _refuse_other_ids(first, ids, name, own_ids)
         aligned[name] = np.asarray(array)[[row_of[one] for one in ids]]
     return np.asarray(ids), aligned
+
+
+def join_folds(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """One member from runs that differ only in their fold: ids and probabilities, averaged where runs share an Id.
+
+    The validation parts of different folds share no image, so they are put one after the other: out-of-fold
+    probabilities of all training images. Hold-out and test are the same images for all, so they are averaged.
+
+    Args:
+        parts: for each run ids str (N,) and probs (N, 28).
+
+    Returns:
+        ids str (K,), in the order of first sight, and probs float32 (K, 28).
+    """
+    ids = np.concatenate([part_ids for part_ids, _ in parts])
+    probs = np.concatenate([metrics.check_probs(part_probs) for _, part_probs in parts])
+    means = pd.DataFrame(probs.astype(np.float64)).groupby(ids, sort=False).mean()
+    return means.index.to_numpy(str), means.to_numpy(np.float32)
 
 
 def _refuse_other_ids(first: str, ids: np.ndarray, name: str, own_ids: np.ndarray) -> None:
@@ -84,8 +100,8 @@ def mean(probs_list: Sequence[np.ndarray]) -> np.ndarray:
 
 def geometric_mean(probs_list: Sequence[np.ndarray]) -> np.ndarray:
     """The mean of the members' logits, as a probability: float32 (N, 28). One sure "no" weighs more here."""
-    logits = logit(_stack_probs(probs_list)).mean(axis=0)
-    return sigmoid(logits).astype(np.float32)
+    logits = calibration.logit(_stack_probs(probs_list)).mean(axis=0)
+    return calibration.sigmoid(logits).astype(np.float32)
 
 
 def rank_mean(probs_list: Sequence[np.ndarray]) -> np.ndarray:
@@ -113,15 +129,134 @@ def weighted(probs_list: Sequence[np.ndarray], weights: Sequence[float]) -> np.n
     return np.tensordot(weights / weights.sum(), _stack_probs(probs_list), axes=1).astype(np.float32)
 
 
-def logit(probs: np.ndarray) -> np.ndarray:
-    """log(p / (1 - p)) of probabilities, kept finite."""
-    clipped = np.clip(np.asarray(probs, np.float64), SMALLEST, 1 - SMALLEST)
-    return np.log(clipped / (1 - clipped))
+def out_of_fold(
+    labels: np.ndarray, probs_list: Sequence[np.ndarray], folds: np.ndarray, fit: Callable, combine: Callable
+) -> np.ndarray:
+    """Combined probabilities of every image from a combination fitted on the other folds: float32 (N, 28).
+
+    Args:
+        labels: 0/1 (N, 28), of the validation images.
+        probs_list: the members' probabilities (N, 28) on them.
+        folds: int (N,), two parts or more.
+        fit: ``hill_climb`` or ``fit_stacker``: labels, probs_list -> parameters.
+        combine: ``weighted`` or ``stack``: probs_list, parameters -> probs.
+    """
+    probs = np.zeros_like(probs_list[0], np.float32)
+    for part in np.unique(folds):
+        inside = np.asarray(folds) == part
+        parameters = fit(labels[~inside], [member[~inside] for member in probs_list])
+        probs[inside] = combine([member[inside] for member in probs_list], parameters)
+    return probs
 
 
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-logits)), safe for large numbers."""
-    return 0.5 * (1 + np.tanh(0.5 * np.asarray(logits)))
+def hill_climb(labels: np.ndarray, probs_list: Sequence[np.ndarray], rounds: int = 20) -> np.ndarray:
+    """Member weights that give the weighted mean the highest mean average precision: float (M,), 0 or more, sum 1.
+
+    Greedy selection with replacement: each round adds the member that helps most, and the weights are how often each
+    was taken. Average precision needs no thresholds, so nothing else is tuned on the way; classes without positives
+    are left out of it. Source: Caruana et al. (2004), "Ensemble selection from libraries of models".
+
+    Args:
+        labels: 0/1 (N, 28), of the validation images.
+        probs_list: the members' probabilities (N, 28) on them.
+        rounds: how many members are taken; the best round counts.
+    """
+    stacked, present = _stack_probs(probs_list).astype(np.float64), np.asarray(labels).any(axis=0)
+    if not present.any():
+        return np.full(len(stacked), 1 / len(stacked))
+    taken, total = np.zeros(len(stacked)), np.zeros(stacked.shape[1:])
+    best_score, best_weights = -np.inf, taken
+    for size in range(1, rounds + 1):
+        scores = [metrics.average_precision(labels, (total + probs) / size)[present].mean() for probs in stacked]
+        chosen = int(np.argmax(scores))
+        taken[chosen] += 1
+        total += stacked[chosen]
+        if scores[chosen] > best_score:
+            best_score, best_weights = scores[chosen], taken / size
+    return best_weights
+
+
+def fit_stacker(
+    labels: np.ndarray, probs_list: Sequence[np.ndarray], strength: float = 5.0, steps: int = 30
+) -> np.ndarray:
+    """A logistic regression per class on the members' logits: coefficients float (28, M + 1), the last the intercept.
+
+    The penalty draws each class's weights towards the plain mean of the logits (1 / M each), so that a class with few
+    positives stays with ``geometric_mean``. Fitted by Newton steps, halved where the loss would rise.
+
+    Args:
+        labels: 0/1 (N, 28), of images that no member was trained on.
+        probs_list: the members' probabilities (N, 28) on them.
+        strength: of the penalty, on the scale of a number of images.
+        steps: at most this many.
+    """
+    features = _stacker_features(probs_list)  # (28, N, M + 1)
+    targets = metrics.check_binary(labels, "labels").T.astype(float)  # (28, N)
+    prior = np.append(np.full(len(probs_list), 1 / len(probs_list)), 0.0)
+    penalty = np.append(np.full(len(probs_list), strength), 1e-2)
+    weights = np.tile(prior, (len(targets), 1))
+    loss = _stacker_loss(features, targets, weights, prior, penalty)
+    size = np.ones(len(targets))
+    for _ in range(steps):
+        fitted = calibration.sigmoid(np.einsum("cnm,cm->cn", features, weights))
+        slope = np.einsum("cnm,cn->cm", features, fitted - targets) + penalty * (weights - prior)
+        curved = np.einsum("cnm,cn,cnk->cmk", features, fitted * (1 - fitted), features, optimize=True)
+        step = np.linalg.solve(curved + np.diag(penalty), slope[..., None])[..., 0]
+        trial = weights - size[:, None] * step
+        trial_loss = _stacker_loss(features, targets, trial, prior, penalty)
+        better = trial_loss <= loss
+        weights, loss = np.where(better[:, None], trial, weights), np.where(better, trial_loss, loss)
+        size = np.where(better, 1.0, size / 2)
+    return weights
+
+
+def stack(probs_list: Sequence[np.ndarray], coefficients: np.ndarray) -> np.ndarray:
+    """The probabilities of a stacker: float32 (N, 28).
+
+    Args:
+        probs_list: the members' probabilities (N, 28), in the order of ``fit_stacker``.
+        coefficients: float (28, M + 1), what ``fit_stacker`` returns.
+    """
+    logits = np.einsum("cnm,cm->nc", _stacker_features(probs_list), coefficients)
+    return calibration.sigmoid(logits).astype(np.float32)
+
+
+def contributions(
+    labels: np.ndarray,
+    preds: np.ndarray,
+    preds_without: Mapping[str, np.ndarray],
+    groups: np.ndarray | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """What each member adds: the whole ensemble against the ensemble without it, on the same images.
+
+    Args:
+        labels, preds: 0/1 (N, 28), truth and the whole ensemble.
+        preds_without: member -> 0/1 (N, 28), the ensemble of all others.
+        groups, draws, seed: of the paired bootstrap.
+
+    Returns:
+        One row a member, the most useful first: ``member``, ``without`` (macro F1), ``adds``, ``low``, ``high`` (95 %).
+    """
+    rows = []
+    for member, others in preds_without.items():
+        gain = intervals.paired(labels, preds, others, groups=groups, draws=draws, seed=seed)
+        score = metrics.macro_f1(labels, others)
+        rows.append((member, score, gain["difference"], gain["low"], gain["high"]))
+    table = pd.DataFrame(rows, columns=["member", "without", "adds", "low", "high"])
+    return table.sort_values("adds", ascending=False, ignore_index=True)
+
+
+def _stacker_features(probs_list: Sequence[np.ndarray]) -> np.ndarray:
+    logits = calibration.logit(_stack_probs(probs_list)).transpose(2, 1, 0)  # (28, N, M)
+    return np.concatenate([logits, np.ones((*logits.shape[:2], 1))], axis=2)
+
+
+def _stacker_loss(features, targets, weights, prior, penalty) -> np.ndarray:
+    logits = np.einsum("cnm,cm->cn", features, weights)
+    cross_entropy = (np.logaddexp(0, logits) - targets * logits).sum(axis=1)
+    return cross_entropy + 0.5 * (penalty * (weights - prior) ** 2).sum(axis=1)
 
 
 def _stack_probs(probs_list: Sequence[np.ndarray]) -> np.ndarray:

@@ -142,7 +142,7 @@ def _read_rows(path: Path, column: str) -> tuple[list[str], list[str], list[str]
     if not lines or lines[0] != ["Id", column]:
         header = ",".join(lines[0]) if lines else ""
         raise ValueError(
-            f"{path} starts with {header[:80]!r}: its first line must be Id,{column} (UTF-8, commas, no byte-order mark)"
+            f"{path} starts with {header[:80]!r}: its first line must be Id,{column} (UTF-8, no byte-order mark)"
         )
     wrong = [number for number, line in enumerate(lines[1:], start=2) if len(line) != 2 or not line[0].strip()]
     findings = [f"{_count(wrong, 'line')} not of the form Id,{column}, first line {wrong[0]}"] if wrong else []
@@ -169,9 +169,7 @@ def _compare_ids(ids: list[str], wanted: list[str], name: str, wanted_name: str,
     missing = [one for one in wanted if one not in known]
     unknown = [one for one in ids if one not in expected]
     if doubled:
-        findings.append(
-            f"{_count(doubled, 'row')} of {name} with an Id that stood above already, first {doubled[0]}: keep one an image"
-        )
+        findings.append(f"{_count(doubled, 'row')} of {name} with an Id that stood above, first {doubled[0]}")
     if missing:
         findings.append(f"{_count(missing, 'image')} of {wanted_name} missing in {name}, first {missing[0]}")
     if unknown:

@@ -6,7 +6,7 @@ Positive is ``probs >= threshold``, written once, in ``apply``. ``tune`` finds 2
 
 import numpy as np
 
-from hpa_lib import metrics
+from hpa_lib import calibration, metrics
 
 NO_POSITIVES = 0.5  # used where the labels hold no positive at all
 
@@ -45,14 +45,15 @@ def tune(labels: np.ndarray, probs: np.ndarray, method: str = "exact", **options
     """28 thresholds, tuned for macro F1 on the given images.
 
     Since every class enters macro F1 by itself, each threshold can be tuned alone. A class without positives cannot
-    be tuned: it gets the best global threshold (``exact``, ``grid``, ``shrunken``), never a guess of its own; where no
-    class has positives, .5.
+    be tuned: every method but ``flat`` gives it the best global threshold (its F1 is 0 here whatever it predicts, so a
+    guess can only help on other images); where no class has positives, that is .5.
 
     Args:
         labels: 0/1 (N, 28): of the validation images, never of the hold-out.
         probs: (N, 28) in 0..1.
-        method: one of ``METHODS``: ``exact``, ``grid``, ``global``, ``shrunken``, ``proportion``, ``flat``.
-        **options: of the method: ``points`` (grid), ``strength`` (shrunken), ``priors`` (proportion), ``value`` (flat).
+        method: one of ``METHODS``: ``exact``, ``grid``, ``global``, ``bagged``, ``shrunken``, ``proportion``, ``flat``.
+        **options: of the method, see ``tune_<method>``: ``points`` (grid), ``draws`` and ``seed`` (bagged),
+            ``strength``, ``towards`` and ``own`` (shrunken), ``priors`` (proportion), ``value`` (flat).
 
     Returns:
         float (28,).
@@ -70,9 +71,7 @@ def tune_exact(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
     Sorted once, the F1 of all N cuts follows from cumulative counts: O(N log N), no grid. The threshold lies midway
     between the two probabilities it separates; of several best cuts the one with the fewest positives wins.
     """
-    ranked, f1, _ = _f1_of_cuts(labels, probs)  # (28, N)
-    best = f1.argmax(axis=1)  # the first, so the highest threshold
-    return _fill_untunable(_cut_behind(ranked, best), labels, probs)
+    return _fill_untunable(_best_cuts(labels, probs), labels, probs)
 
 
 def tune_grid(labels: np.ndarray, probs: np.ndarray, points: int = 100) -> np.ndarray:
@@ -101,28 +100,50 @@ def tune_global(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
     return np.full(labels.shape[1], _cut_behind(passed[None], np.array([best]))[0])
 
 
-def tune_shrunken(labels: np.ndarray, probs: np.ndarray, strength: float = 10) -> np.ndarray:
-    """Each class's exact threshold, drawn towards the global one the fewer positives it has, float (28,).
+def tune_bagged(labels: np.ndarray, probs: np.ndarray, draws: int = 40, seed: int = 0) -> np.ndarray:
+    """Each class's exact threshold, averaged over bootstrap resamples of the images, float (28,).
+
+    The best cut of a rare class hangs on two or three images; the mean over resamples hangs on it less. Averaged as
+    logits, over the resamples in which the class has a positive.
+    """
+    generator = np.random.default_rng(seed)
+    total, times = np.zeros(labels.shape[1]), np.zeros(labels.shape[1])
+    for rows in generator.integers(len(labels), size=(draws, len(labels))):
+        tunable = labels[rows].any(axis=0)
+        total += np.where(tunable, calibration.logit(_best_cuts(labels[rows], probs[rows])), 0)
+        times += tunable
+    return _fill_untunable(calibration.sigmoid(metrics.divide(total, times)), labels, probs)
+
+
+def tune_shrunken(
+    labels: np.ndarray, probs: np.ndarray, strength: float = 10, towards: str = "proportion", own: str = "exact"
+) -> np.ndarray:
+    """Each class's own threshold, drawn towards a steadier one the fewer positives it has, float (28,).
 
     The weight of the class's own threshold is n / (n + strength), on the logit scale, where thresholds of .01 and .1
-    are as far apart as .5 and .91.
+    are as far apart as .5 and .92. Where classes differ much in how common they are, ``proportion`` is the better
+    place to be drawn to: a common threshold suits no rare class.
 
     Args:
         labels: 0/1 (N, 28).
         probs: (N, 28) in 0..1.
-        strength: the number of positives at which a class is trusted by half; 0 gives the exact thresholds.
+        strength: the number of positives at which a class is trusted by half; 0 gives its own thresholds.
+        towards: the steadier method, ``"proportion"`` or ``"global"``.
+        own: the class's own method, ``"exact"`` or ``"bagged"``.
     """
     if not strength >= 0:
         raise ValueError(f"strength {strength}: give a number of positives, 0 or more")
     positives = labels.sum(axis=0, dtype=float)
     trust = metrics.divide(positives, positives + strength)
-    own, shared = (_logit(tune(labels, probs, method)) for method in ("exact", "global"))
-    return 1 / (1 + np.exp(-(trust * own + (1 - trust) * shared)))
+    each, steady = (calibration.logit(tune(labels, probs, method)) for method in (own, towards))
+    return _fill_untunable(calibration.sigmoid(trust * each + (1 - trust) * steady), labels, probs)
 
 
 def tune_proportion(labels: np.ndarray, probs: np.ndarray, priors: np.ndarray | None = None) -> np.ndarray:
     """Thresholds that predict each class as often as it occurs: in ``labels``, or as ``priors`` say, float (28,)."""
-    return match_proportions(probs, labels.mean(axis=0) if priors is None else priors)
+    if priors is not None:
+        return match_proportions(probs, priors)
+    return _fill_untunable(match_proportions(probs, labels.mean(axis=0)), labels, probs)
 
 
 def match_proportions(probs: np.ndarray, priors: np.ndarray) -> np.ndarray:
@@ -154,9 +175,23 @@ METHODS = {
     "exact": tune_exact,
     "grid": tune_grid,
     "global": tune_global,
+    "bagged": tune_bagged,
     "shrunken": tune_shrunken,
     "proportion": tune_proportion,
     "flat": tune_flat,
+}
+
+CANDIDATES = {  # what the notebooks compare: name -> method and its options
+    "half": ("flat", {"value": 0.5}),
+    "flat": ("flat", {"value": 0.25}),
+    "global": ("global", {}),
+    "grid": ("grid", {}),
+    "exact": ("exact", {}),
+    "bagged": ("bagged", {}),
+    "proportion": ("proportion", {}),
+    "shrunken-global": ("shrunken", {"towards": "global"}),
+    "shrunken": ("shrunken", {}),
+    "bagged-shrunken": ("shrunken", {"own": "bagged"}),
 }
 
 
@@ -179,7 +214,7 @@ def cross_fit(labels: np.ndarray, probs: np.ndarray, folds: np.ndarray, method: 
     parts = np.unique(folds)
     if folds.shape != (len(probs),) or len(parts) < 2:
         raise ValueError(
-            f"{folds.size} fold numbers, {len(parts)} different, for {len(probs)} images: give each image one of two or more"
+            f"{folds.size} fold numbers, {len(parts)} different, for {len(probs)} images: give each one of 2 or more"
         )
     preds = np.zeros(np.shape(probs), np.uint8)
     for part in parts:
@@ -217,11 +252,12 @@ def _cut_behind(ranked: np.ndarray, index: np.ndarray) -> np.ndarray:
     return np.where(middle > below, middle, above)  # neighbouring floats have no middle
 
 
+def _best_cuts(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    """The threshold (28,) of the best cut of each class; meaningless where a class has no positives."""
+    ranked, f1, _ = _f1_of_cuts(labels, probs)
+    return _cut_behind(ranked, f1.argmax(axis=1))  # the first of equal ones, so the highest threshold
+
+
 def _fill_untunable(thresholds: np.ndarray, labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
     tunable = labels.any(axis=0)
     return thresholds if tunable.all() else np.where(tunable, thresholds, tune_global(labels, probs))
-
-
-def _logit(values: np.ndarray) -> np.ndarray:
-    clipped = np.clip(values, 1e-7, 1 - 1e-7)
-    return np.log(clipped / (1 - clipped))
