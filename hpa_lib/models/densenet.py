@@ -36,7 +36,7 @@ def build(
     """
     stem.check_size("densenet", image_size, SMALLEST)
     inputs, x = stem.open_image(image_size, channels, (0, 0, 0), (255, 255, 255))
-    x = _normalise(x, "input_bn")
+    x = _normalise(x, "entry.bn")
     for number, filters in enumerate((8, 8, 16), start=1):
         x = _convolve(x, filters, width, f"entry.conv{number}")
     x = _shrink(x, "entry")

@@ -1,0 +1,168 @@
+"""What a network is made of: its blocks, the branches inside a block, parameters and arithmetic. Read off the model."""
+
+import re
+from collections import Counter
+
+import keras
+from keras import layers
+
+from hpa_lib import models
+
+POOLS = {
+    layers.MaxPooling2D: "max pool",
+    layers.AveragePooling2D: "average pool",
+    layers.GlobalAveragePooling2D: "average of the map",
+    layers.GlobalMaxPooling2D: "maximum of the map",
+}
+
+
+def count_flops(model: keras.Model) -> int:
+    """Floating-point operations for one image forward: 2 a multiply-add, of convolutions and dense layers only.
+
+    Normalisation, activations and pooling are left out, as the published counts do. A training step costs about three
+    times as much.
+    """
+    return sum(_layer_flops(layer) for layer in model.layers)
+
+
+def block_rows(model: keras.Model) -> list[dict]:
+    """One row a block, from the input to the head, for tables and drawings.
+
+    Returns:
+        ``name``; ``kind`` (input, convolution, pooling, parallel, residual, dense, head); ``shape``, the output's
+        (height, width, channels) or (features,); ``parameters``; ``flops`` for one image; ``layers``, such as
+        ``"2 x conv 3x3"``.
+    """
+    blocks = _group(model)
+    return [
+        {
+            "name": name,
+            "kind": _kind(name, members),
+            "shape": tuple(members[-1].output.shape[1:]),
+            "parameters": sum(layer.count_params() for layer in members),
+            "flops": sum(_layer_flops(layer) for layer in members),
+            "layers": _describe(members),
+        }
+        for name, members in blocks.items()
+    ]
+
+
+def branches(model: keras.Model, block: str) -> list[list[str]]:
+    """The branches that meet at the end of a block, each a list of layers in the order of the data.
+
+    An empty list is a branch without layers: a residual block's plain shortcut.
+
+    Args:
+        model: one of ``models.MODELS``.
+        block: a ``name`` of ``block_rows`` whose kind is parallel, residual or dense.
+
+    Raises:
+        ValueError: no such block, or nothing meets there.
+    """
+    members = {layer.name: layer for layer in _group(model).get(block, [])}
+    meeting = [layer for layer in members.values() if isinstance(layer, layers.Add | layers.Concatenate)]
+    if not meeting:
+        raise ValueError(f"block {block!r} of {model.name} has no branches: use a parallel, residual or dense one")
+    parents = _parents(model)
+    start = meeting[0].name  # of a dense block the first of many
+    found = []
+    for name in parents[start]:
+        chain = []
+        while name in members and len(parents[name]) == 1:
+            chain.append(_label(members[name]))
+            name = parents[name][0]
+        found.append([label for label in reversed(chain) if label])
+    return found
+
+
+def _group(model: keras.Model) -> dict[str, list]:
+    """The model's layers by block, in the order of the data."""
+    blocks, waiting, name = {}, [], "input"
+    for layer in model.layers:
+        if isinstance(layer, layers.ZeroPadding2D):
+            waiting.append(layer)  # a padding belongs to what follows
+            continue
+        name = _block_name(layer, name)
+        blocks.setdefault(name, []).extend([*waiting, layer])
+        waiting = []
+    return blocks
+
+
+def _block_name(layer, previous: str) -> str:
+    if models.is_head(layer):
+        return "head"
+    parts = layer.name.split(".")
+    if len(parts) > 1:
+        return ".".join(parts[:2]) if parts[1].isdigit() else parts[0]
+    known = re.match(r"(conv|pool)\d", layer.name)  # the names of keras.applications
+    if known:
+        return known.group()
+    return layer.name if re.match(r"[A-Z]", layer.name) else previous  # Slim's endpoints start with a capital
+
+
+def _kind(name: str, members: list) -> str:
+    if name in ("input", "head"):
+        return name
+    if any(isinstance(layer, layers.Add) for layer in members):
+        return "residual"
+    meetings = sum(isinstance(layer, layers.Concatenate) for layer in members)
+    if meetings:
+        return "parallel" if meetings == 1 else "dense"
+    is_convolution = any(isinstance(layer, layers.Conv2D | layers.SeparableConv2D) for layer in members)
+    return "convolution" if is_convolution else "pooling"
+
+
+def _layer_flops(layer) -> int:
+    if isinstance(layer, layers.Dense):
+        return 2 * layer.kernel.shape[0] * layer.kernel.shape[1]
+    if isinstance(layer, layers.SeparableConv2D):
+        weights = _size(layer.depthwise_kernel) + _size(layer.pointwise_kernel)
+    elif isinstance(layer, layers.Conv2D):
+        weights = _size(layer.kernel)
+    else:
+        return 0
+    _, height, width, _ = layer.output.shape
+    return 2 * weights * height * width  # each weight is used once at each pixel of the output
+
+
+def _size(kernel) -> int:
+    total = 1
+    for length in kernel.shape:
+        total *= length
+    return total
+
+
+def _label(layer) -> str:
+    """A layer in a few words; ``""`` for those that follow every convolution (BatchNorm, ReLU) or only pad."""
+    if isinstance(layer, layers.Conv2D | layers.SeparableConv2D):
+        kind = "separable conv" if isinstance(layer, layers.SeparableConv2D) else "conv"
+        stride = f", stride {layer.strides[0]}" if layer.strides[0] > 1 else ""
+        return f"{kind} {layer.kernel_size[0]}x{layer.kernel_size[1]}, {layer.output.shape[-1]}{stride}"
+    if isinstance(layer, layers.Dense):
+        return f"dense {layer.units}"
+    return next((text for kind, text in POOLS.items() if isinstance(layer, kind)), "")
+
+
+def _describe(members: list) -> str:
+    """The labels of a block without their filters, counted: ``"4 x conv 1x1, max pool"``."""
+    labels = [re.sub(r"(conv \dx\d), \d+", r"\1", label) for label in map(_label, members) if label]
+    counted = Counter(labels).items()
+    return "; ".join(f"{count} x {label}" if count > 1 else label for label, count in counted)
+
+
+def _parents(model: keras.Model) -> dict[str, list[str]]:
+    """The names of the layers that feed each layer, from the model's own configuration."""
+    return {
+        layer["name"]: [name for node in layer["inbound_nodes"] for name in _sources(node)]
+        for layer in model.get_config()["layers"]
+    }
+
+
+def _sources(node) -> list[str]:
+    if isinstance(node, dict):
+        if "keras_history" in node:
+            return [node["keras_history"][0]]
+        return [name for value in node.values() for name in _sources(value)]
+    if isinstance(node, list | tuple):
+        return [name for value in node for name in _sources(value)]
+    return []
