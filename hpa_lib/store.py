@@ -168,3 +168,10 @@ def labels_of(out: Path, ids: np.ndarray) -> np.ndarray:
     if unknown:
         raise ValueError(f"{len(unknown)} ids are not in data/split.csv, first {unknown[0]!r}: rerun the training")
     return labels[[row_of[one] for one in ids]]
+
+
+def run_name(model: str, channels: str, class_weights: str, fold: int = 0, seed: int = 0) -> str:
+    """A name that tells a training run from its siblings, such as ``resnet18-rgby-sqrt`` or ``...-fold2-seed1``."""
+    weights = "handset" if "," in class_weights else class_weights
+    extra = [f"{word}{number}" for word, number in (("fold", fold), ("seed", seed)) if number]
+    return "-".join([model, channels, weights, *extra])

@@ -48,7 +48,7 @@ def fit(
         folder: where ``history.csv`` and ``checkpoints/`` go.
         loss: a name for ``losses.make_loss``.
         class_weights: float (28,).
-        settings: everything that must be equal for a resume; stored with the state. Its ``SEED`` drives dropout.
+        settings: everything that must be equal for a resume; stored with the state. Its ``seed`` drives dropout.
         epochs: passes over ``train``.
         lr: peak learning rate of AdamW, reached after ``warmup_epochs``, then down a cosine to zero.
         weight_decay: of AdamW; biases and normalisation are left out.
@@ -83,7 +83,7 @@ def fit(
         print(f"already trained: epoch {state['best_epoch']} of {state['epoch']} was the best", flush=True)
     logs_to = [keras.callbacks.TensorBoard(folder / "tensorboard")] if tensorboard else []
     for epoch in range(state["epoch"], 0 if state["finished"] else epochs):
-        row, own_weights = _train_epoch(model, train, epoch, int(settings.get("SEED", 0)), folder, logs_to)
+        row, own_weights = _train_epoch(model, train, epoch, int(settings.get("seed", 0)), folder, logs_to)
         row |= evaluate(model, val, loss_function)
         if _is_better(row[monitor], state["best"], monitor):
             state |= {"best": row[monitor], "best_epoch": epoch + 1}

@@ -59,8 +59,8 @@ def test_a_finished_run_is_loaded_and_not_trained_again(tmp_path, capsys):
 
 def test_other_settings_are_refused_and_start_over_replaces_them(tmp_path):
     train_tiny.run(tmp_path)
-    other = train_tiny.SETTINGS | {"SEED": 4}
-    with pytest.raises(ValueError, match="SEED 3 -> 4.*another RUN name.*START_OVER"):
+    other = train_tiny.SETTINGS | {"seed": 4}
+    with pytest.raises(ValueError, match="seed 3 -> 4.*another RUN name.*START_OVER"):
         train_tiny.run(tmp_path, settings=other)
     history, _ = train_tiny.run(tmp_path, settings=other, start_over=True)
     assert len(history) == 5

@@ -9,7 +9,7 @@ import numpy as np
 
 from hpa_lib import batches, device, training
 
-SETTINGS = {"SEED": 3, "EPOCHS": 5}
+SETTINGS = {"seed": 3, "epochs": 5}
 
 
 def tiny_model():

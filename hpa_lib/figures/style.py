@@ -50,3 +50,8 @@ def caption(fig: Figure, text: str, synthetic: bool = False) -> Figure:
     if synthetic:
         fig.suptitle("synthetic data", fontsize=9, color=COLORS["vermilion"], x=0.99, ha="right")
     return fig
+
+
+def cycle(number: int) -> list[str]:
+    """``number`` colours, the palette's in order, again from its start when there are more than it has."""
+    return [CYCLE[index % len(CYCLE)] for index in range(number)]

@@ -1,0 +1,102 @@
+"""Pictures of training: class weights, learning curves, and what a run gives class by class."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from hpa_lib import labels as label_names
+from hpa_lib.figures import style
+
+
+def class_weights(counts: np.ndarray, weights: np.ndarray, synthetic: bool = False) -> Figure:
+    """Images a class in the training part (bars, log axis) and the weight of its positive term (dots).
+
+    Args:
+        counts: int (28,).
+        weights: float (28,), from ``imbalance.class_weights``.
+    """
+    order = np.argsort(counts)[::-1]
+    fig, ax = style.new_figure(10, 3.8)
+    ax.bar(range(len(order)), counts[order], color=style.COLORS["sky"])
+    ax.set_yscale("log")
+    ax.set_ylabel("training images", color=style.COLORS["blue"])
+    ax.set_xticks(range(len(order)), [label_names.LABELS[one] for one in order], rotation=60, ha="right", fontsize=8)
+    right = ax.twinx()
+    right.spines["right"].set_visible(True)
+    right.plot(range(len(order)), weights[order], "o", color=style.COLORS["vermilion"])
+    right.set_ylim(0, max(1.2, 1.08 * weights.max()))
+    right.set_ylabel("class weight", color=style.COLORS["vermilion"])
+    return style.caption(fig, "Bars: images of each class. Dots: how much more a missed positive costs.", synthetic)
+
+
+def curves(histories: Mapping[str, pd.DataFrame], synthetic: bool = False) -> Figure:
+    """Learning curves of one run or several: loss, validation macro AP and macro F1 at .5 over the epochs.
+
+    Args:
+        histories: run name -> what ``training.fit`` returns.
+    """
+    fig, axes = style.new_figure(11, 3.4, ncols=3)
+    panels = (
+        ("loss", "training loss"),
+        ("val_macro_ap", "validation macro AP"),
+        ("val_macro_f1", "validation macro F1 at .5"),
+    )
+    for ax, (column, title) in zip(axes, panels, strict=True):
+        for color, (run, history) in zip(style.cycle(len(histories)), histories.items(), strict=True):
+            ax.plot(history["epoch"], history[column], "o-", markersize=3, color=color, label=run)
+            if column == "loss" and len(histories) == 1:
+                ax.plot(history["epoch"], history["val_loss"], "s--", markersize=3, color=style.COLORS["orange"])
+                ax.annotate(
+                    "validation", (history["epoch"].iloc[-1], history["val_loss"].iloc[-1]), ha="right", va="bottom"
+                )
+        ax.set(title=title, xlabel="epoch")
+        if column != "loss":
+            ax.set_ylim(0, None)
+    if len(histories) > 1:
+        axes[-1].legend(fontsize=8)
+    return style.caption(fig, "Each point is one evaluation of the whole validation part.", synthetic)
+
+
+def f1_by_class(f1: Mapping[str, np.ndarray], counts: np.ndarray, synthetic: bool = False) -> Figure:
+    """F1 of every class, one mark a run, classes from the most common to the rarest.
+
+    Args:
+        f1: run name -> float (28,).
+        counts: int (28,), training images of each class; they give the order.
+    """
+    order = np.argsort(counts)[::-1]
+    names = [f"{label_names.LABELS[one]} ({counts[one]})" for one in order]
+    fig, ax = style.new_figure(8, 7)
+    places = np.arange(len(order))
+    for number, (color, (run, values)) in enumerate(zip(style.cycle(len(f1)), f1.items(), strict=True)):
+        ax.plot(values[order], places, "osD^v<>"[number % 7], color=color, label=run, alpha=0.85)
+    ax.hlines(places, 0, 1, color="#EEEEEE", zorder=0)
+    ax.set_yticks(places, names, fontsize=8)
+    ax.invert_yaxis()
+    ax.set(xlabel="F1 on the hold-out", xlim=(0, 1.02), ylabel="class (training images)")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=2, fontsize=8)
+    return style.caption(
+        fig, "Rare classes (below) are where runs differ, and where each mark rests on few images.", synthetic
+    )
+
+
+def rare_positives(table: pd.DataFrame, synthetic: bool = False) -> Figure:
+    """How often each of the rarest classes is predicted, one bar a run, beside how often it is really there.
+
+    Args:
+        table: one row a class: ``class``, ``true`` and one column a run.
+    """
+    runs = [column for column in table.columns if column != "class"]
+    fig, ax = style.new_figure(10, 4)
+    width = 0.8 / len(runs)
+    colors = [style.COLORS["grey"], *style.cycle(len(runs) - 1)]
+    for number, (run, color) in enumerate(zip(runs, colors, strict=True)):
+        ax.bar(np.arange(len(table)) + number * width, table[run], width, color=color, label=run)
+    ax.set_xticks(np.arange(len(table)) + 0.4 - width / 2, table["class"], rotation=30, ha="right", fontsize=8)
+    ax.set_ylabel("images of the hold-out")
+    ax.legend(fontsize=8)
+    return style.caption(
+        fig, "Grey: images that carry the label. Colours: images for which a run predicts it at .5.", synthetic
+    )
