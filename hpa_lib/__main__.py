@@ -1,6 +1,7 @@
 """The ``hpa`` command. Exit codes: 0 all is well, 1 findings or a failed run, 2 bad usage, 130 interrupted."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -38,9 +39,9 @@ def _add_data_commands(commands) -> None:
     synth.add_argument("--workers", type=int, help="processes; default: one a core")
     synth.set_defaults(command=synth_command)
 
-    check = commands.add_parser("check", help="check a data folder: csv files, missing and broken images")
+    check = commands.add_parser("check", help="all that is wrong with a data folder, each finding with its remedy")
     check.add_argument("data", metavar="DATA", type=Path)
-    check.add_argument("--strict", action="store_true", help="decode every image in full")
+    check.add_argument("--strict", action="store_true", help="notes count as failures too")
     check.set_defaults(command=check_command)
 
     weights = commands.add_parser("weights", help="which ImageNet weights are at hand, and where they come from")
@@ -83,10 +84,11 @@ def run_command(options: argparse.Namespace) -> int:
     settings = dict(options.p)
     for name in {"DATA", "OUT"} & set(settings):
         raise plan.Refused(f"-p {name}: use --{name.lower()} DIR, which holds for the whole run")
-    data, out = Path(options.data or profile["data"]), Path(options.out or profile["out"])
-    if options.data and not data.expanduser().is_dir():
-        raise plan.Refused(f"no data folder {data}: draw one with `hpa synth {data}` or correct --data")
-    fixed = {"DATA": _full(data) if options.data or profile["data"] else "", "OUT": _full(out)}
+    data, out = options.data or profile["data"], Path(options.out or profile["out"]).expanduser().resolve()
+    if data:
+        data = Path(data).expanduser().resolve()
+        paths.synthetic_profile(data)  # refuses a missing folder that notebook 00 would not draw
+    fixed = profile["shared"] | {"DATA": data, "OUT": out}
     only = [part.strip() for part in options.only.split(",") if part.strip()]
     steps = plan.make_plan(
         profile["steps"], options.notebooks or paths.PROJECT / "notebooks", only, settings=settings, fixed=fixed
@@ -94,11 +96,7 @@ def run_command(options: argparse.Namespace) -> int:
     if options.dry_run:
         print(*(f"{step.name}: {step.notebook.name} {step.parameters}" for step in steps), sep="\n")
         return 0
-    return _run(steps, Path(fixed["OUT"]), options)
-
-
-def _full(folder: Path) -> str:
-    return str(folder.expanduser().resolve())
+    return _run(steps, out, options)
 
 
 def _run(steps, out: Path, options: argparse.Namespace) -> int:
@@ -148,30 +146,38 @@ def synth_command(options: argparse.Namespace) -> int:
 
 
 def check_command(options: argparse.Namespace) -> int:
-    """Print the findings of a data folder."""
+    """Print the findings of a data folder; notes alone are no failure unless ``--strict``."""
     from hpa_lib import dataset
 
     findings = dataset.check(options.data)
-    for file, problem, remedy in findings[["file", "problem", "remedy"]].itertuples(index=False):
-        print(f"{file}: {problem}; {remedy}")
-    print(f"{len(findings)} findings in {options.data}")
-    return 1 if len(findings) else 0
+    for severity, file, problem, remedy in findings[["severity", "file", "problem", "remedy"]].itertuples(index=False):
+        print(f"{severity}: {file}: {problem}: {remedy}")
+    serious = len(findings) if options.strict else int((findings["severity"] != "note").sum())
+    print(f"{options.data}: {len(findings)} findings, {serious} of them to be mended")
+    return 1 if serious else 0
 
 
 def weights_command(options: argparse.Namespace) -> int:
     """Print which ImageNet weights are at hand."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # importing Keras starts the default backend, which is chatty
     from hpa_lib.models import weights
 
     for row in weights.status():
-        print(row)
+        print(f"{row['model']}: {row['file']}: {row['present']}: {row['path'] or row['how']}")
     return 0
 
 
 def score_command(options: argparse.Namespace) -> int:
     """Print the score of a submission."""
-    from hpa_lib import submission
+    from hpa_lib import labels, submission
 
-    print(submission.score(options.submission, options.truth))
+    result = submission.score(options.submission, options.truth)
+    print(f"macro F1    {result['macro_f1']:.4f}  (95 % interval {result['low']:.4f} to {result['high']:.4f})")
+    print(f"micro F1    {result['micro_f1']:.4f}")
+    print(f"images      {result['num_images']}, {result['num_empty']} of them without any label")
+    for number, (name, f1) in enumerate(zip(labels.LABELS, result["f1_per_class"], strict=True)):
+        absent = "  (not in the truth)" if number in result["absent"] else ""
+        print(f"  {number:2d} {name:<30} {f1:.4f}{absent}")
     return 0
 
 

@@ -1,8 +1,9 @@
 """The run profiles: which notebooks ``hpa run`` starts, in which order, with which parameters.
 
 A profile is plain data. ``steps`` lists ``(step name, notebook number, parameters)``: the same notebook may stand there
-several times. ``data`` and ``out`` are the folders used without ``--data`` and ``--out``; an empty ``data`` means the
-search of ``paths.find_data``. Whatever a step leaves out keeps the value of the notebook's own ``parameters`` cell.
+several times. ``shared`` holds for every notebook that has such a parameter; a step's own value and ``-p`` go before
+it. ``data`` and ``out`` are the folders used without ``--data`` and ``--out``; an empty ``data`` means the search of
+``paths.find_data``. Whatever is left out keeps the value of the notebook's own ``parameters`` cell.
 """
 
 from hpa_lib import paths
@@ -10,6 +11,7 @@ from hpa_lib import paths
 DEMO = {  # the whole study in minutes on two cores
     "data": paths.DEFAULT_DATA,
     "out": paths.PROJECT / "outputs" / "demo",
+    "shared": {},
     "steps": [
         ("00_data", "00", {}),
         ("01_eda", "01", {}),
@@ -26,6 +28,7 @@ DEMO = {  # the whole study in minutes on two cores
 COURSE = {  # a larger synthetic set or a part of Kaggle's, an evening on two cores, half an hour on a GPU
     "data": paths.PROJECT / "data" / "synthetic-course",
     "out": paths.PROJECT / "outputs" / "course",
+    "shared": {"IMAGE_SIZE": 256},
     "steps": [
         ("00_data", "00", {}),
         ("01_eda", "01", {}),
@@ -44,13 +47,14 @@ COURSE = {  # a larger synthetic set or a part of Kaggle's, an evening on two co
 KAGGLE = {  # the full competition data: plan for a GPU
     "data": "",
     "out": paths.PROJECT / "outputs" / "kaggle",
+    "shared": {"IMAGE_SIZE": 256},
     "steps": [
         ("00_data", "00", {}),
         ("01_eda", "01", {}),
-        ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none", "IMAGE_SIZE": 256, "EPOCHS": 40}),
-        ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt", "IMAGE_SIZE": 256, "EPOCHS": 40}),
-        ("03_resnet18_sqrt", "03", {"CLASS_WEIGHTS": "sqrt", "IMAGE_SIZE": 512, "EPOCHS": 30}),
-        ("04_inception_v2_sqrt", "04", {"CLASS_WEIGHTS": "sqrt", "IMAGE_SIZE": 512, "EPOCHS": 30}),
+        ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none", "EPOCHS": 40}),
+        ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt", "EPOCHS": 40}),
+        ("03_resnet18_sqrt", "03", {"CLASS_WEIGHTS": "sqrt", "EPOCHS": 30}),
+        ("04_inception_v2_sqrt", "04", {"CLASS_WEIGHTS": "sqrt", "EPOCHS": 30}),
         ("05_thresholds", "05", {}),
         ("06_ensemble", "06", {}),
         ("07_report", "07", {}),
