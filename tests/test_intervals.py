@@ -1,0 +1,98 @@
+"""Bootstrap intervals: resamples by hand, groups kept together, pairs paired, seeds repeated."""
+
+import numpy as np
+import pytest
+
+from hpa_lib import intervals, metrics
+
+NUM_LABELS = 28
+
+
+def draw_case(num_images: int = 300, seed: int = 0):
+    generator = np.random.default_rng(seed)
+    labels = (generator.random((num_images, NUM_LABELS)) < 0.3).astype(np.uint8)
+    wrong = generator.random(labels.shape) < 0.25
+    return labels, np.where(wrong, 1 - labels, labels).astype(np.uint8)
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(300) // 3])
+def test_every_resample_is_the_score_of_drawn_images(groups):
+    labels, preds = draw_case()
+    draws = intervals.BLOCK + 7  # more than one block
+    counts = intervals.resample(labels, preds, groups, draws, seed=4)
+    size = 300 if groups is None else 100
+    generator = np.random.default_rng(4)
+    chosen = [generator.integers(size, size=(block, size)) for block in (intervals.BLOCK, 7)]
+    for draw, picked in ((0, chosen[0][0]), (draws - 1, chosen[1][6])):
+        rows = picked if groups is None else np.concatenate([np.flatnonzero(groups == one) for one in picked])
+        for ours, expected in zip(counts, metrics.confusion_counts(labels[rows], preds[rows]), strict=True):
+            np.testing.assert_array_equal(ours[draw], expected)
+
+
+@pytest.mark.parametrize("statistic", ["macro_f1", "micro_f1", "f1_per_class"])
+def test_the_estimate_is_the_metric_and_lies_inside(statistic):
+    labels, preds = draw_case()
+    result = intervals.bootstrap(labels, preds, statistic, draws=200)
+    np.testing.assert_allclose(result["estimate"], getattr(metrics, statistic)(labels, preds))
+    assert np.all(result["low"] < result["estimate"]) and np.all(result["estimate"] < result["high"])
+    assert np.all(np.array(result["low"]) >= 0) and np.all(np.array(result["high"]) <= 1)
+
+
+def test_the_width_is_that_of_theory():
+    """For one class the F1 of many images has a known spread; here against fresh samples from the population."""
+    fresh = [metrics.macro_f1(*draw_case(400, seed)) for seed in range(60)]
+    widths = [
+        result["high"] - result["low"]
+        for result in (intervals.bootstrap(*draw_case(400, seed), draws=300) for seed in range(10))
+    ]
+    assert np.mean(widths) == pytest.approx(2 * 1.96 * np.std(fresh), rel=0.25)
+
+
+def test_rare_classes_do_not_drag_the_interval_below_the_estimate():
+    labels, _ = draw_case()
+    labels[:, 5:] = 0
+    labels[0, 5:] = 1  # one positive each: a third of the resamples lacks it
+    result = intervals.bootstrap(labels, labels, draws=300)
+    assert result["low"] < result["estimate"] == 1 == result["high"]
+
+
+def test_grouped_intervals_are_wider_for_repeated_images():
+    labels, preds = (np.repeat(array, 4, axis=0) for array in draw_case(100))
+    groups = np.repeat([f"g{number}" for number in range(100)], 4)
+    alone, grouped = (intervals.bootstrap(labels, preds, groups=given, draws=300) for given in (None, groups))
+    assert grouped["high"] - grouped["low"] > 1.5 * (alone["high"] - alone["low"])
+
+
+def test_pairs_share_their_resamples():
+    labels, preds = draw_case()
+    slightly = preds.copy()
+    slightly[:3] = labels[:3]
+    result = intervals.paired(labels, slightly, preds, draws=300)
+    assert result["difference"] == pytest.approx(metrics.macro_f1(labels, slightly) - metrics.macro_f1(labels, preds))
+    single = intervals.bootstrap(labels, preds, draws=300)
+    assert result["high"] - result["low"] < 0.5 * (single["high"] - single["low"])
+    assert result["share_better"] > 0.9
+    same = intervals.paired(labels, preds, preds, draws=50)
+    assert (same["difference"], same["low"], same["high"], same["share_better"]) == (0, 0, 0, 0.5)
+    turned = intervals.paired(labels, preds, slightly, draws=300)
+    assert turned["low"] == pytest.approx(-result["high"])
+
+
+def test_the_seed_decides():
+    labels, preds = draw_case()
+    first, again, other = (intervals.bootstrap(labels, preds, draws=50, seed=seed) for seed in (1, 1, 2))
+    assert first == again and first["low"] != other["low"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"statistic": "auc"}, "statistic 'auc': use one of macro_f1"),
+        ({"groups": np.zeros(5)}, "5 groups for 300 images"),
+        ({"draws": 0}, "0 draws"),
+        ({"level": 95}, "level 95"),
+    ],
+)
+def test_wrong_options_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        intervals.bootstrap(*draw_case(), **options)
