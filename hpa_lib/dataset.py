@@ -360,5 +360,5 @@ def _stray_findings(part: str, ids: list[str], files: dict) -> list[dict]:
     stray = sorted(set(files) - wanted)
     if not stray:
         return []
-    problem = f"{len(stray)} files belong to no Id of {TABLES[part][0]}, first {stray[0]}"
+    problem = f"{len(stray)} files belong to no good row of {TABLES[part][0]}, first {stray[0]}"
     return [_finding(f"{part}/", problem, "nothing to do: left alone", "note", part)]

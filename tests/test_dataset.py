@@ -1,0 +1,502 @@
+"""Bad input of every kind ends in one clear sentence: what, where, and what to do."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpa_lib import dataset, png
+from hpa_lib import labels as label_names
+
+HEADER = "Id,Target\n"
+
+
+@pytest.fixture
+def csv_path(tmp_path):
+    """A function that writes a train.csv (text or bytes) and gives back its path."""
+
+    def write(content):
+        path = tmp_path / "train.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def channel(data, image_id="train-0001", color="green", part="train"):
+    return data / part / f"{image_id}_{color}.png"
+
+
+def one_finding(data, severity="error"):
+    """The single finding of a folder, after checking that it is told in full."""
+    findings = dataset.check(data, progress=False)
+    assert list(findings.columns) == dataset.FINDINGS
+    assert len(findings) == 1, findings.to_string()
+    finding = findings.iloc[0]
+    assert finding["severity"] == severity
+    assert finding["file"] and finding["problem"] and finding["remedy"]
+    return finding
+
+
+# --- reading the tables -----------------------------------------------------------------------------------------
+
+
+def test_reads_ids_and_labels_in_the_files_order(csv_path):
+    ids, labels = dataset.read_labels(csv_path(HEADER + "b,16 0\na,27\n"))
+    assert ids.tolist() == ["b", "a"]
+    assert labels.dtype == np.uint8
+    assert [np.flatnonzero(row).tolist() for row in labels] == [[0, 16], [27]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfId,Target\na,0\nb,1 2\n",
+        b"Id,Target\r\na,0\r\nb,1 2\r\n",
+        b"Id,Target\ra,0\rb,1 2\r",
+        b"Id,Target\n\na,0\n\n,\nb,1 2",
+        b"Target,Id\n0,a\n1 2,b\n",
+        b"Id,Target,note\na,0,x\nb,1 2,y\n",
+        b'"Id","Target"\n"a","0"\n"b","2 1"\n',
+        b" Id , Target \na, 0\nb,1  2 \n",
+    ],
+    ids=["mark", "crlf", "cr", "blank lines", "columns swapped", "further column", "quoted", "blanks"],
+)
+def test_harmless_forms_read_alike(csv_path, content):
+    ids, labels = dataset.read_labels(csv_path(content))
+    assert ids.tolist() == ["a", "b"]
+    assert [np.flatnonzero(row).tolist() for row in labels] == [[0], [1, 2]]
+
+
+BAD_FILES = {
+    "empty": (b"", "is empty: its first line must be Id,Target"),
+    "header only": (b"Id,Target\n", "holds no row under its header: download it again"),
+    "no target column": (b"Id,Label\na,0\n", "has no column 'Target'"),
+    "no id column": (b"id,Target\na,0\n", "has no column 'Id'"),
+    "column twice": (b"Id,Target,Target\na,0,1\n", "has twice column 'Target'"),
+    "semicolons": (b"Id;Target\na;0\n", "the first line must be Id,Target with commas between"),
+    "utf-16": ("Id,Target\na,0\n".encode("utf-16"), "holds NUL bytes.*save it as CSV in UTF-8"),
+    "latin-1": (b"Id,Target\n\xe4,0\n", "is not UTF-8 text at byte 10: save it as CSV in UTF-8"),
+    "open quote": (b'Id,Target\na,"0\nb,1\n', "line 3: unexpected end of data: look for a stray quotation mark"),
+    "an image": (png.SIGNATURE + b"\0\0\0\rIHDR", "save it as CSV in UTF-8"),
+}
+BAD_ROWS = {
+    "label 28": ("a,0\nb,28\n", r"label '28' in target '28': write class numbers 0\.\.27"),
+    "negative label": ("a,0\nb,-1\n", r"label '-1'.*0\.\.27"),
+    "fraction": ("a,0\nb,1.0\n", r"label '1\.0'.*0\.\.27"),
+    "class name": ("a,0\nb,Cytosol\n", r"label 'Cytosol'.*0\.\.27"),
+    "foreign digit": ("a,0\nb,٣\n", r"label '٣'.*0\.\.27"),
+    "label twice": ("a,0\nb,3 1 3\n", "label 3 stands twice.*write each class number once"),
+    "empty target": ("a,0\nb,\n", "Id b has an empty Target: write its class numbers, or take the row out"),
+    "unquoted comma": ("a,0\nb,16,0\n", "has 3 cells where the header has 2: quote a cell that holds a comma"),
+    "missing cell": ("a,0\nb\n", "has 1 cells where the header has 2"),
+    "no id": ("a,0\n,1\n", "Id '' is malformed"),
+    "path up": ("a,0\n../../etc/passwd,1\n", r"Id '\.\./\.\./etc/passwd' is malformed: use letters"),
+    "absolute path": ("a,0\n/etc/passwd,1\n", "Id '/etc/passwd' is malformed"),
+    "hidden file": ("a,0\n.b,1\n", r"Id '\.b' is malformed"),
+    "blank in id": ("a,0\nb c,1\n", "Id 'b c' is malformed"),
+    "blank before id": ("a,0\n b,1\n", "Id ' b' is malformed"),
+    "windows path": ("a,0\nC:\\b,1\n", "is malformed"),
+    "long id": ("a,0\n" + "b" * 300 + ",1\n", "is malformed"),
+    "row twice": ("a,0\na,0\n", "Id a stands on line 2 already: keep one of the rows"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_an_unreadable_table_is_refused_in_one_sentence(csv_path, name):
+    content, sentence = BAD_FILES[name]
+    for on_bad in ("strict", "drop"):
+        with pytest.raises(ValueError, match=rf"train\.csv.*{sentence}") as caught:
+            dataset.read_labels(csv_path(content), on_bad)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", BAD_ROWS)
+def test_a_bad_row_is_refused_with_its_line_or_dropped(csv_path, name):
+    content, sentence = BAD_ROWS[name]
+    path = csv_path(HEADER + content)
+    with pytest.raises(ValueError, match=rf"train\.csv line 3: .*{sentence}"):
+        dataset.read_labels(path)
+    ids, labels = dataset.read_labels(path, "drop")
+    assert ids.tolist() == ["a"]
+    assert labels.shape == (1, 28)
+
+
+def test_an_id_with_two_truths_is_dropped_altogether(csv_path):
+    path = csv_path(HEADER + "a,0\nb,1\na,2\n")
+    with pytest.raises(ValueError, match=r"line 2: Id a has different Targets on lines 2, 4: find out which is true"):
+        dataset.read_labels(path)
+    assert dataset.read_labels(path, "drop")[0].tolist() == ["b"]
+
+
+def test_the_same_truth_in_another_order_is_only_a_repeat(csv_path):
+    path = csv_path(HEADER + "a,0 16\na,16 0\n")
+    with pytest.raises(ValueError, match="line 3: Id a stands on line 2 already"):
+        dataset.read_labels(path)
+    assert dataset.read_labels(path, "drop")[0].tolist() == ["a"]
+
+
+def test_a_missing_table_and_a_folder_in_its_place(tmp_path):
+    with pytest.raises(ValueError, match=r"train\.csv is not there: point DATA at the folder"):
+        dataset.read_labels(tmp_path / "train.csv")
+    (tmp_path / "train.csv").mkdir()
+    with pytest.raises(ValueError, match=r"train\.csv cannot be read \(Is a directory\)"):
+        dataset.read_labels(tmp_path / "train.csv")
+
+
+def test_on_bad_must_be_known(csv_path):
+    with pytest.raises(ValueError, match="on_bad 'ignore': use 'strict' or 'drop'"):
+        dataset.read_labels(csv_path(HEADER + "a,0\n"), "ignore")
+
+
+def test_sample_submission_keeps_its_order_and_ignores_predictions(tmp_path):
+    path = tmp_path / "sample_submission.csv"
+    path.write_text("Id,Predicted\nz,\na,0 99\n")
+    assert dataset.read_sample_submission(path).tolist() == ["z", "a"]
+    path.write_text("Id,Predicted\nz,0\nz,0\n")
+    with pytest.raises(ValueError, match=r"sample_submission\.csv line 3: Id z stands on line 2 already"):
+        dataset.read_sample_submission(path)
+
+
+def test_groups_follow_the_ids(tmp_path):
+    path = tmp_path / "groups.csv"
+    path.write_text("Id,group\na,7\nb,8\nc,7\n")
+    assert dataset.read_groups(path, ["c", "b"]).tolist() == ["7", "8"]
+    with pytest.raises(ValueError, match=r"groups\.csv: 1 Ids have no group, first 'x'"):
+        dataset.read_groups(path, ["a", "x"])
+    path.write_text("Id,group\na,7\na,8\n")
+    with pytest.raises(ValueError, match="line 3: Id 'a' is in two groups"):
+        dataset.read_groups(path, ["a"])
+
+
+label_sets = st.lists(st.integers(0, 27), min_size=1, max_size=28, unique=True)
+good_ids = st.from_regex(dataset.GOOD_ID, fullmatch=True)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    table=st.dictionaries(good_ids, label_sets, min_size=1, max_size=20),
+    newline=st.sampled_from(["\n", "\r\n", "\r"]),
+    mark=st.booleans(),
+    quote=st.booleans(),
+)
+def test_property_what_is_written_is_read(tmp_path_factory, table, newline, mark, quote):
+    path = tmp_path_factory.mktemp("csv") / "train.csv"
+    rows = [["Id", "Target"], *([one, " ".join(map(str, target))] for one, target in table.items())]
+    cells = [[f'"{cell}"' if quote else cell for cell in row] for row in rows]
+    text = newline.join(",".join(row) for row in cells)
+    path.write_bytes(text.encode("utf-8-sig" if mark else "utf-8"))
+    ids, labels = dataset.read_labels(path)
+    assert ids.tolist() == list(table)
+    assert [set(np.flatnonzero(row)) for row in labels] == [set(target) for target in table.values()]
+
+
+fragments = st.sampled_from(
+    ["Id", "Target", ",", "\n", "\r\n", '"', " ", "0", "16 0", "27", "28", "a", "../b", "\0", "é", ";"]
+)
+any_table = st.one_of(
+    st.binary(max_size=200), st.lists(fragments, max_size=60).map(lambda parts: "".join(parts).encode())
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(content=st.one_of(any_table, any_table.map(lambda rest: b"Id,Target\n" + rest)))
+def test_property_any_bytes_are_read_or_refused_in_one_sentence(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("csv") / "train.csv"
+    path.write_bytes(content)
+    for on_bad in ("strict", "drop"):
+        try:
+            ids, labels = dataset.read_labels(path, on_bad)
+        except ValueError as error:
+            assert str(path) in str(error)
+            continue
+        assert labels.shape == (len(ids), 28)
+        assert len(set(ids)) == len(ids)
+        assert all(dataset.GOOD_ID.fullmatch(one) for one in ids)
+        assert labels.any(axis=1).all()
+
+
+# --- the check --------------------------------------------------------------------------------------------------
+
+
+def test_a_good_folder_has_no_findings(tiny_dataset):
+    data = tiny_dataset(groups=True)
+    findings = dataset.check(data, progress=False)
+    assert findings.empty
+    assert list(findings.columns) == dataset.FINDINGS
+    ids, labels, test_ids = dataset.select(data, findings)
+    assert (len(ids), labels.shape, len(test_ids)) == (6, (6, 28), 3)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def as_16_bit(path):
+    pixels = cv2.imread(str(path), 0).astype(np.uint16) * 257
+    assert cv2.imwrite(str(path), pixels)
+
+
+def as_12_bit_in_16(path):
+    assert cv2.imwrite(str(path), cv2.imread(str(path), 0).astype(np.uint16) * 16)
+
+
+def as_grey_rgb(path):
+    assert cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_COLOR))
+
+
+def as_painted_rgba(path):
+    grey = cv2.imread(str(path), 0)
+    planes = [np.zeros_like(grey), grey, np.zeros_like(grey), np.full_like(grey, 255)]
+    assert cv2.imwrite(str(path), cv2.merge(planes))
+
+
+def as_photo(path):
+    assert cv2.imwrite(str(path), np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8))
+
+
+def as_transparent(path):
+    grey = cv2.imread(str(path), 0)
+    assert cv2.imwrite(str(path), cv2.merge([grey, grey, grey, grey]))
+
+
+def blank(path):
+    assert cv2.imwrite(str(path), np.zeros((32, 32), np.uint8))
+
+
+def smaller(path):
+    assert cv2.imwrite(str(path), cv2.imread(str(path), 0)[:16, :16])
+
+
+def oblong(path):
+    assert cv2.imwrite(str(path), cv2.imread(str(path), 0)[:16])
+
+
+def huge_header(path):
+    content = bytearray(path.read_bytes())
+    content[16:20] = (10**6).to_bytes(4, "big")
+    content[29:33] = png.zlib.crc32(content[12:29]).to_bytes(4, "big")
+    path.write_bytes(bytes(content))
+
+
+def broken_stream(path):
+    """Checksums are right, but the compressed pixels are nonsense."""
+    content = path.read_bytes()
+    start = content.index(b"IDAT")
+    length = int.from_bytes(content[start - 4 : start], "big")
+    chunk = b"IDAT" + b"\xff" * length
+    path.write_bytes(content[:start] + chunk + png.zlib.crc32(chunk).to_bytes(4, "big") + content[start + 8 + length :])
+
+
+BAD_IMAGES = {
+    "missing": (lambda path: path.unlink(), r"train-0001_green\.png missing"),
+    "empty": (lambda path: path.write_bytes(b""), r"is empty \(0 bytes\)"),
+    "text": (lambda path: path.write_text("<html>404</html>"), "is not a PNG"),
+    "jpeg": (lambda path: path.write_bytes(cv2.imencode(".jpg", np.eye(32, dtype=np.uint8))[1].tobytes()), "not a PNG"),
+    "signature only": (lambda path: path.write_bytes(png.SIGNATURE), "is cut off after 8 bytes"),
+    "truncated": (cut, "is cut off after"),
+    "flipped bit": (flip_a_bit, "wrong checksum in chunk"),
+    "huge": (huge_header, "claims 1000000 x 32 pixels"),
+    "12-bit in 16": (as_12_bit_in_16, "is 16-bit but its brightest pixel is"),
+    "colour photo": (as_photo, "planes hold different pictures"),
+    "transparent": (as_transparent, "has transparent pixels"),
+    "blank green": (blank, r"is blank \(all pixels 0\)"),
+    "channel smaller": (smaller, r"not one square size in its four channels \(16 x 16, 32 x 32 pixels\)"),
+    "channel oblong": (oblong, "not one square size"),
+    "copied channel": (
+        lambda path: path.write_bytes(path.with_name("train-0001_red.png").read_bytes()),
+        r"is the same file as train-0001_red\.png",
+    ),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "Is a directory"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_IMAGES)
+def test_an_unusable_image_stops_or_is_dropped_and_recorded(tiny_dataset, name):
+    spoil, problem = BAD_IMAGES[name]
+    data = tiny_dataset()
+    spoil(channel(data))
+    finding = one_finding(data)
+    assert pd.Series([finding["problem"]]).str.contains(problem).all(), finding["problem"]
+    assert finding["file"].startswith("train/train-0001_")
+    findings = dataset.check(data, progress=False)
+    with pytest.raises(ValueError, match=f"train-0001.*: .*{problem}.*: ") as caught:
+        dataset.select(data, findings, "strict")
+    assert "\n" not in str(caught.value)
+    ids, labels, test_ids = dataset.select(data, findings, "drop")
+    assert "train-0001" not in ids
+    assert (len(ids), len(labels), len(test_ids)) == (5, 5, 3)
+    assert dataset.dropped_ids(findings, "drop") == {"train": ["train-0001"], "test": []}
+
+
+GOOD_CONVERSIONS = {
+    "16-bit": (as_16_bit, "is 16-bit grey, converted to 8-bit grey"),
+    "grey RGB": (as_grey_rgb, "is 8-bit RGB, converted"),
+    "one painted plane": (as_painted_rgba, "is 8-bit RGB with alpha, converted"),
+}
+
+
+@pytest.mark.parametrize("name", GOOD_CONVERSIONS)
+def test_a_sound_conversion_is_noted_and_gives_the_same_pixels(tiny_dataset, name):
+    convert, problem = GOOD_CONVERSIONS[name]
+    data = tiny_dataset()
+    before = dataset.read_channel(channel(data))
+    convert(channel(data))
+    assert one_finding(data, "note")["problem"].startswith(problem)
+    np.testing.assert_array_equal(dataset.read_channel(channel(data)), before)
+    assert len(dataset.select(data, dataset.check(data, progress=False))[0]) == 6
+
+
+def test_a_blank_landmark_channel_is_only_noted(tiny_dataset):
+    data = tiny_dataset()
+    blank(channel(data, color="yellow"))
+    assert "is blank" in one_finding(data, "note")["problem"]
+
+
+def test_a_whole_image_of_another_size_is_noted(tiny_dataset):
+    data = tiny_dataset()
+    for color in label_names.CHANNELS:
+        smaller(channel(data, color=color))
+    assert one_finding(data, "note")["problem"] == "16 x 16 pixels, most are 32 x 32"
+
+
+def test_an_image_without_any_file_is_one_finding(tiny_dataset):
+    data = tiny_dataset()
+    for color in label_names.CHANNELS:
+        channel(data, "test-0000", color, "test").unlink()
+    finding = one_finding(data)
+    assert finding["problem"] == "none of the four channel files is there"
+    _, _, test_ids = dataset.select(data, dataset.check(data, progress=False), "drop")
+    assert test_ids.tolist() == ["test-0001", "test-0002"]
+
+
+def test_a_broken_stream_with_right_checksums_is_found_when_it_is_decoded(tiny_dataset):
+    data = tiny_dataset()
+    broken_stream(channel(data))
+    with pytest.raises(ValueError, match=r"train-0001_green\.png cannot be decoded"):
+        dataset.read_channel(channel(data))
+
+
+def test_stray_files_are_noted_hidden_ones_are_not(tiny_dataset):
+    data = tiny_dataset()
+    (data / "train" / "Thumbs.db").write_bytes(b"x")
+    (data / "train" / "._train-0001_green.png").write_bytes(b"x")
+    assert one_finding(data, "note")["problem"] == "1 files belong to no good row of train.csv, first Thumbs.db"
+
+
+def test_no_images_at_all_stops_with_one_finding(tiny_dataset):
+    data = tiny_dataset(images=3, test_images=0)
+    for path in (data / "train").iterdir():
+        path.unlink()
+    (data / "sample_submission.csv").unlink()
+    findings = dataset.check(data, progress=False)
+    assert findings["severity"].tolist() == ["note", "stop"]
+    for on_bad in ("strict", "drop"):
+        with pytest.raises(ValueError, match="train: holds no PNG: unpack the archive there"):
+            dataset.select(data, findings, on_bad)
+
+
+def test_train_and_test_may_not_share_an_id(tiny_dataset):
+    data = tiny_dataset()
+    with open(data / "train.csv", "a", encoding="utf-8") as file:
+        file.write("test-0001,5\n")
+    for color in label_names.CHANNELS:
+        channel(data, "test-0001", color).write_bytes(channel(data, "test-0001", color, "test").read_bytes())
+    assert "Id test-0001 is in sample_submission.csv too" in one_finding(data)["problem"]
+    ids, _, test_ids = dataset.select(data, dataset.check(data, progress=False), "drop")
+    assert "test-0001" not in ids
+    assert "test-0001" in test_ids
+
+
+def test_an_unsorted_sample_submission_is_noted_and_keeps_its_order(tiny_dataset):
+    data = tiny_dataset()
+    (data / "sample_submission.csv").write_text("Id,Predicted\ntest-0002,0\ntest-0000,0\ntest-0001,0\n")
+    assert one_finding(data, "note")["problem"] == "is not sorted by Id"
+    test_ids = dataset.select(data, dataset.check(data, progress=False))[2]
+    assert test_ids.tolist() == ["test-0002", "test-0000", "test-0001"]
+
+
+def test_without_sample_submission_training_still_works(tiny_dataset):
+    data = tiny_dataset(test_images=0)
+    (data / "sample_submission.csv").unlink()
+    assert one_finding(data, "note")["remedy"] == "training works; no submission can be made"
+    assert len(dataset.select(data, dataset.check(data, progress=False))[2]) == 0
+
+
+def test_marks_of_the_table_are_noted(tiny_dataset):
+    data = tiny_dataset()
+    text = (data / "train.csv").read_text()
+    (data / "train.csv").write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+    findings = dataset.check(data, progress=False)
+    assert findings["problem"].tolist() == ["begins with a byte-order mark", "has CRLF line ends"]
+    assert set(findings["severity"]) == {"note"}
+
+
+def test_an_unreadable_table_is_a_finding_that_stops(tiny_dataset):
+    data = tiny_dataset()
+    (data / "train.csv").write_bytes(b"\xff\xfe\xfa")
+    finding = one_finding(data, "stop")
+    assert (finding["file"], finding["remedy"]) == ("train.csv", "save it as CSV in UTF-8")
+    with pytest.raises(ValueError, match="is not UTF-8 text"):
+        dataset.select(data, dataset.check(data, progress=False), "drop")
+
+
+def test_a_missing_folder_is_a_finding(tmp_path):
+    findings = dataset.check(tmp_path / "nowhere", progress=False)
+    assert findings["severity"].tolist() == ["stop", "note"]
+    assert findings["problem"].iloc[0] == "is not there"
+
+
+def test_all_findings_come_at_once(tiny_dataset):
+    data = tiny_dataset()
+    with open(data / "train.csv", "a", encoding="utf-8") as file:
+        file.write("train-0000,99\n../x,0\n")
+    cut(channel(data, "train-0002", "red"))
+    channel(data, "test-0001", "blue", "test").unlink()
+    findings = dataset.check(data, progress=False)
+    assert findings["severity"].tolist() == ["error"] * 4 + ["note", "error"]  # both rows of train-0000, then its files
+    with pytest.raises(ValueError, match="4 more findings"):
+        dataset.select(data, findings)
+    ids, _, test_ids = dataset.select(data, findings, "drop")
+    assert ids.tolist() == ["train-0001", "train-0003", "train-0004", "train-0005"]
+    assert test_ids.tolist() == ["test-0000", "test-0002"]
+
+
+def test_nothing_left_after_dropping_is_said(tiny_dataset):
+    data = tiny_dataset(images=1)
+    cut(channel(data, "train-0000"))
+    with pytest.raises(ValueError, match="none of its 1 labelled images can be used"):
+        dataset.select(data, dataset.check(data, progress=False), "drop")
+
+
+def test_fingerprint_sees_content_not_dates(tiny_dataset):
+    first, second = tiny_dataset("one"), tiny_dataset("two")
+    assert dataset.fingerprint(first) == dataset.fingerprint(second)
+    (second / "train.csv").write_text((second / "train.csv").read_text() + "x,1\n")
+    assert dataset.fingerprint(first) != dataset.fingerprint(second)
+
+
+# --- real files -------------------------------------------------------------------------------------------------
+
+
+def test_the_real_label_table(real_samples):
+    ids, labels = dataset.read_labels(real_samples / "train.csv")
+    assert labels.shape == (31072, 28)
+    assert (labels[:, 0].sum(), labels[:, 27].sum()) == (12885, 11)
+    assert len(dataset.read_sample_submission(real_samples / "sample_submission.csv")) == 11702
+
+
+def test_the_real_pngs_are_plain_and_decode_as_opencv_does(real_samples):
+    paths = sorted(real_samples.glob("*/*.png"))
+    assert len(paths) >= 40
+    for path in paths:
+        assert png.is_plain(png.read_header(path.read_bytes()))
+        np.testing.assert_array_equal(dataset.read_channel(path), cv2.imread(str(path), cv2.IMREAD_UNCHANGED))

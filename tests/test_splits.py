@@ -1,0 +1,142 @@
+"""Folds keep groups whole, spread every class evenly, and depend on the seed alone."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
+
+from hpa_lib import dataset, splits
+
+
+def rare_labels(num_images=2000, seed=0):
+    """Labels whose classes have from about half of the images down to a handful."""
+    random = np.random.default_rng(seed)
+    labels = (random.random((num_images, 28)) < np.geomspace(0.4, 0.004, 28)).astype(np.uint8)
+    labels[labels.sum(axis=1) == 0, 0] = 1
+    return labels
+
+
+def deviation(labels, folds, num_folds):
+    """The mean distance of a fold's count of a class from its fair share, in images."""
+    counts = np.array([labels[folds == fold].sum(axis=0, dtype=int) for fold in range(num_folds)])
+    return np.abs(counts - labels.sum(axis=0) / num_folds).mean()
+
+
+def package_folds(labels, num_folds, seed):
+    folds = np.empty(len(labels), int)
+    splitter = MultilabelStratifiedKFold(num_folds, shuffle=True, random_state=seed)
+    for fold, (_, rows) in enumerate(splitter.split(np.zeros(len(labels)), labels)):
+        folds[rows] = fold
+    return folds
+
+
+def test_every_class_is_spread_evenly():
+    labels = rare_labels()
+    folds = splits.make_folds(labels, np.arange(len(labels)), 5, seed=0)
+    counts = np.array([labels[folds == fold].sum(axis=0, dtype=int) for fold in range(5)])
+    assert (np.ptp(counts, axis=0) <= 3).all()
+    assert np.ptp(np.bincount(folds, minlength=5)) <= 0.03 * len(labels)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_balance_is_as_good_as_the_iterative_stratification_package(seed):
+    labels = rare_labels(seed=seed)
+    ours = deviation(labels, splits.make_folds(labels, np.arange(len(labels)), 5, seed), 5)
+    theirs = deviation(labels, package_folds(labels, 5, seed), 5)
+    assert ours <= theirs * 1.05
+
+
+def test_balance_on_the_real_table(real_samples):
+    _, labels = dataset.read_labels(real_samples / "train.csv")
+    folds = splits.make_folds(labels, np.arange(len(labels)), 5, seed=0)
+    assert deviation(labels, folds, 5) <= deviation(labels, package_folds(labels, 5, 0), 5) + 1e-9
+    rods_and_rings = np.bincount(folds[labels[:, 27] == 1], minlength=5)
+    assert rods_and_rings.sum() == 11
+    assert set(rods_and_rings) <= {2, 3}
+
+
+def test_groups_stay_whole_and_classes_still_spread():
+    labels = rare_labels()
+    groups = np.random.default_rng(1).integers(0, 600, len(labels))
+    folds = splits.make_folds(labels, groups, 4, seed=0)
+    assert all(len(set(folds[groups == group])) == 1 for group in np.unique(groups))
+    common = labels.sum(axis=0) > 100
+    counts = np.array([labels[folds == fold].sum(axis=0, dtype=int) for fold in range(4)])[:, common]
+    assert (np.abs(counts - counts.mean(axis=0)) < 0.15 * counts.mean(axis=0) + 3).all()
+
+
+def test_group_values_may_be_texts_and_do_not_matter():
+    labels = rare_labels(300)
+    numbers = np.arange(300) // 3
+    texts = np.array([f"group {number:04d}" for number in numbers])
+    np.testing.assert_array_equal(splits.make_folds(labels, numbers, 3, 5), splits.make_folds(labels, texts, 3, 5))
+
+
+def test_the_seed_decides_and_nothing_else():
+    labels, groups = rare_labels(500), np.arange(500)
+    first = splits.make_split(labels, groups, 4, 0.2, seed=1)
+    np.testing.assert_array_equal(first, splits.make_split(labels, groups, 4, 0.2, seed=1))
+    assert (first != splits.make_split(labels, groups, 4, 0.2, seed=2)).any()
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.5])
+def test_holdout_has_its_share_of_every_class(fraction):
+    labels = rare_labels()
+    held = splits.make_holdout(labels, np.arange(len(labels)), fraction, seed=0)
+    assert held.dtype == bool
+    counts = labels.sum(axis=0)
+    assert (np.abs(labels[held].sum(axis=0) - fraction * counts) <= 2).all()
+    assert abs(held.mean() - fraction) < 0.02
+
+
+def test_split_is_holdout_and_folds_of_the_rest():
+    labels, groups = rare_labels(1000), np.arange(1000) // 2
+    folds = splits.make_split(labels, groups, 4, 0.2, seed=0)
+    np.testing.assert_array_equal(folds == -1, splits.make_holdout(labels, groups, 0.2, seed=0))
+    assert set(folds) == {-1, 0, 1, 2, 3}
+    assert all(len(set(folds[groups == group])) == 1 for group in np.unique(groups))
+    assert set(splits.make_split(labels, groups, 4, 0, seed=0)) == {0, 1, 2, 3}
+
+
+def test_images_without_labels_are_spread_too():
+    labels = np.zeros((100, 28), np.uint8)
+    assert np.bincount(splits.make_folds(labels, np.arange(100), 4, 0)).tolist() == [25] * 4
+
+
+def test_random_folds_are_equal_in_size():
+    assert np.bincount(splits.make_random_folds(10, 4, 0)).tolist() == [3, 3, 2, 2]
+
+
+def test_count_table_adds_up():
+    labels = rare_labels(400)
+    folds = splits.make_split(labels, np.arange(400), 3, 0.25, seed=0)
+    table = splits.count_table(labels, folds)
+    assert list(table.columns) == ["class", "all", "holdout", "fold 0", "fold 1", "fold 2"]
+    np.testing.assert_array_equal(table["all"], labels.sum(axis=0))
+    np.testing.assert_array_equal(table.iloc[:, 2:].sum(axis=1), table["all"])
+
+
+def test_wrong_input_is_refused():
+    labels, groups = rare_labels(20), np.zeros(20, int)
+    with pytest.raises(ValueError, match="1 groups cannot fill 4 folds: use fewer folds"):
+        splits.make_folds(labels, groups, 4, 0)
+    with pytest.raises(ValueError, match="num_folds 1: use 2 or more"):
+        splits.make_folds(labels, groups, 1, 0)
+    with pytest.raises(ValueError, match="20 rows of labels but 19 groups"):
+        splits.make_folds(labels, groups[1:], 2, 0)
+    with pytest.raises(ValueError, match=r"fraction 1\.5: use a number between 0 and 1"):
+        splits.make_holdout(labels, groups, 1.5, 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    num_images=st.integers(8, 60), num_groups=st.integers(4, 30), num_folds=st.integers(2, 4), seed=st.integers(0, 99)
+)
+def test_property_every_image_has_a_fold_and_every_group_one(num_images, num_groups, num_folds, seed):
+    random = np.random.default_rng(seed)
+    labels = (random.random((num_images, 28)) < 0.05).astype(np.uint8)
+    groups = np.concatenate([np.arange(4), random.integers(0, num_groups, num_images - 4)])
+    folds = splits.make_folds(labels, groups, num_folds, seed)
+    assert set(folds) <= set(range(num_folds))
+    assert len(set(zip(groups.tolist(), folds.tolist(), strict=True))) == len(set(groups.tolist()))
