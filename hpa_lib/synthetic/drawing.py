@@ -113,7 +113,7 @@ def walk(
         step_um: distance between points; never less than .8 pixel.
         max_points: cap on the points of one walk.
         stop: chance that a walk ends where it meets the cell's edge instead of following it.
-        around_nucleus: False lets the walks pass over the nucleus.
+        around_nucleus: False lets the walks pass over the nucleus; one value or bool (n,).
     """
     step = max(step_um, 0.8 * field.um_per_px)
     longest = float(length_um.max()) if len(length_um) else 0.0
@@ -122,22 +122,26 @@ def walk(
     angle = np.asarray(heading, np.float32)[:, None] + np.cumsum(turns, 1)
     all_x = np.asarray(x, np.float32)[:, None] + np.cumsum(np.cos(angle), 1) * np.float32(step)
     all_y = np.asarray(y, np.float32)[:, None] + np.cumsum(np.sin(angle), 1) * np.float32(step)
-    cells = np.broadcast_to(cell[:, None], all_x.shape)
     drawn = np.arange(count, dtype=np.float32) * step < length_um[:, None]
-    all_x, all_y, beyond = confine(field, cells, all_x, all_y, around_nucleus)
+    curve = np.nonzero(drawn)[0]  # only points within the length are worth confining
+    around = np.broadcast_to(np.asarray(around_nucleus), len(cell))[curve]
+    all_x[drawn], all_y[drawn], left = confine(field, cell[curve], all_x[drawn], all_y[drawn], around)
     if stop:
+        beyond = np.zeros_like(drawn)
+        beyond[drawn] = left
         beyond &= rng.random((len(cell), 1)) < stop
         drawn &= ~np.maximum.accumulate(beyond, 1)
-    return Walks(cells, all_x, all_y, drawn, step)
+    return Walks(np.broadcast_to(cell[:, None], all_x.shape), all_x, all_y, drawn, step)
 
 
-def confine(field, cell, x, y, around_nucleus: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def confine(field, cell, x, y, around_nucleus: bool | np.ndarray = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The points moved into their cell's cytoplasm along their ray, and a mask of those that lay beyond the edge."""
     away = np.sqrt(x * x + y * y) + np.float32(1e-6)
     angle = np.arctan2(y, x)
-    inner = polar.radius_at(field.cells.nucleus_radii, cell, angle) * np.float32(1.05) if around_nucleus else 0
-    outer = polar.radius_at(field.cells.cell_radii, cell, angle) * np.float32(0.965)
-    outer = np.maximum(outer, inner + np.float32(0.2))
+    clear = np.where(around_nucleus, np.float32(1.05), np.float32(0))
+    inner, outer = polar.radii_at((field.cells.nucleus_radii, field.cells.cell_radii), cell, angle)
+    inner = inner * clear
+    outer = np.maximum(outer * np.float32(0.965), inner + np.float32(0.2))
     factor = np.clip(away, inner, outer) / away
     return x * factor, y * factor, away > outer
 

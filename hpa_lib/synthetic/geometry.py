@@ -55,15 +55,15 @@ class Cells:
 
     line: CellLine
     centres: np.ndarray  # (n, 2), the field's corner is (0, 0)
-    cell_radii: np.ndarray  # (n, 96)
-    nucleus_radii: np.ndarray  # (n, 96), .6 in mitotic cells, which have no nucleus
+    cell_radii: np.ndarray  # (n, 128)
+    nucleus_radii: np.ndarray  # (n, 128), .6 in mitotic cells, which have no nucleus
     axis: np.ndarray  # (n,), the cell's long axis, radians
     centrosome_angle: np.ndarray  # (n,)
     centrosome: np.ndarray  # (n, 2), relative to the cell's origin
     spindle_axis: np.ndarray  # (n,)
     mitotic: np.ndarray  # bool (n,)
     dividing: list[tuple[int, int]]  # pairs of daughter cells joined by a bridge
-    neighbour: np.ndarray  # int (n, 96), the touching cell that limits this direction, or -1
+    neighbour: np.ndarray  # int (n, 128), the touching cell that limits this direction, or -1
     nucleoli: Nucleoli
 
     @property
@@ -141,11 +141,19 @@ def _place_centres(rng: np.random.Generator, width_um: float, pitch: float) -> n
     turn = rng.uniform(0, 2 * np.pi)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     centres = (grid @ rotation + width_um / 2 + rng.normal(0, 0.21 * pitch, grid.shape)).astype(np.float32)
-    centres = centres[((centres > -0.55 * pitch) & (centres < width_um + 0.55 * pitch)).all(1)]
+    centres = _spread(centres[((centres > -0.5 * pitch) & (centres < width_um + 0.5 * pitch)).all(1)], 0.8 * pitch)
     kept = rng.random(len(centres)) >= rng.uniform(0.02, 0.28)
     if (kept & ((centres > 0) & (centres < width_um)).all(1)).sum() < 2:
         kept[:] = True
     return centres[kept]
+
+
+def _spread(centres: np.ndarray, least_um: float) -> np.ndarray:
+    """The centres pushed half-way apart where they lie nearer than ``least_um``, so that nuclei keep their shape."""
+    between = centres[:, None] - centres[None]
+    distance = np.hypot(between[..., 0], between[..., 1]) + np.eye(len(centres), dtype=np.float32) * FAR
+    push = np.maximum(least_um / np.maximum(distance, 1e-3) - 1, 0)[..., None] * between / 2
+    return (centres + np.clip(push.sum(1), -least_um / 3, least_um / 3)).astype(np.float32)
 
 
 def _well_inside(centres: np.ndarray, width_um: float) -> np.ndarray:
@@ -197,7 +205,7 @@ def _cell_axes(rng: np.random.Generator, count: int, line: CellLine) -> np.ndarr
 
 
 def _free_outlines(rng, line, radius, axis, mitotic) -> np.ndarray:
-    """Outlines (n, 96) as the cells would have them alone: ellipse x wobble x eccentric nucleus x attachments."""
+    """Outlines (n, 128) as the cells would have them alone: ellipse x wobble x eccentric nucleus x attachments."""
     count = len(radius)
     elongation = np.exp(rng.normal(np.log(line.elongation), 0.12, count)).astype(np.float32)
     elongation[mitotic] = 1.03
@@ -211,7 +219,7 @@ def _free_outlines(rng, line, radius, axis, mitotic) -> np.ndarray:
 
 
 def _limit_by_neighbours(free, centres, radius, gaps, mitotic) -> tuple[np.ndarray, np.ndarray]:
-    """Outlines (n, 96) cut back at the border with every neighbour, and the touching neighbour per direction or -1.
+    """Outlines (n, 128) cut back at the border with every neighbour, and the touching neighbour per direction or -1.
 
     The border between two cells divides their distance as their radii do and leaves half the gap on either side.
     """
@@ -220,7 +228,7 @@ def _limit_by_neighbours(free, centres, radius, gaps, mitotic) -> tuple[np.ndarr
     direction = np.arctan2(between[..., 1], between[..., 0])
     own_part = radius[:, None] / (radius[:, None] + radius[None])
     to_border = np.maximum(distance * own_part - gaps / 2, 2.0)
-    facing = np.cos(polar.ANGLES - direction[..., None])  # (n, n, 96)
+    facing = np.cos(polar.ANGLES - direction[..., None])  # (n, n, 128)
     limits = np.where(facing > 0.08, to_border[..., None] / np.maximum(facing, 0.08), FAR).astype(np.float32)
     limits[mitotic] = np.maximum(limits[mitotic], 8.2)
     inverse = free**-7 + (1 / limits**7).sum(1)
@@ -231,7 +239,7 @@ def _limit_by_neighbours(free, centres, radius, gaps, mitotic) -> tuple[np.ndarr
 
 
 def _nuclei(rng, line, cell_radii, axis, centrosome_angle, mitotic, dividing) -> np.ndarray:
-    """Nucleus outlines (n, 96): wobbly ellipses, one in five with a kidney dent at the centrosome, within .8 cell."""
+    """Nucleus outlines (n, 128): wobbly ellipses, one in five with a kidney dent at the centrosome, within .8 cell."""
     count = len(axis)
     half = (line.nucleus_um * np.exp(rng.normal(0, 0.13, count)) / 2).astype(np.float32)
     half[[cell for pair in dividing for cell in pair]] *= 0.8

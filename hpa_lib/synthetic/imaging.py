@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 
 RED, GREEN, BLUE, YELLOW = range(4)
-EXPOSURE = (150.0, 112.0, 87.0, 245.0)  # grey levels per unit of canvas, R, G, B, Y
-EXPOSURE_SD = (0.28, 0.38, 0.28, 0.28)  # log-normal spread between proteins
-GAIN = ((4.0, 11.0), (4.0, 11.0), (2.0, 5.0), (4.0, 11.0))  # noise variance per grey level at .32 um/px
+EXPOSURE = (183.0, 108.0, 87.0, 228.0)  # grey levels per unit of canvas, R, G, B, Y
+EXPOSURE_SD = (0.45, 0.45, 0.40, 0.45)  # log-normal spread between proteins
+GAIN = ((3.0, 8.0), (5.0, 14.0), (2.0, 5.0), (4.0, 10.0))  # noise variance per grey level at .32 um/px
 OFFSET = ((-4.0, 1.0), (-4.0, 1.0), (-7.0, -2.0), (-4.0, 1.0))  # grey levels; the real background is clipped to 0
-DARK = (0.42, 0.50, 0.60, 0.42)  # exposure of the 3072-px originals relative to the 2048-px ones
+DARK = (0.18, 0.95, 0.35, 0.18)  # exposure of the 3072-px originals relative to the 2048-px ones
 BANK_SIZE = 1 << 21
 
 
@@ -47,6 +47,7 @@ def photograph(
         signal = signal * np.float32(exposure[channel] * rng.lognormal(0, 0.05))
         signal += np.float32(rng.uniform(*OFFSET[channel]))
         gain = rng.uniform(*GAIN[channel]) * (0.32 / um_per_px) ** 1.5 * (hardness if channel == GREEN else 1)
+        gain = gain * np.sqrt(exposure[channel] / EXPOSURE[channel])  # half of a brighter exposure is detector gain
         variance = np.maximum(signal, 0) * np.float32(gain) + np.float32(rng.uniform(0.1, 1.2))
         image[..., channel] = np.clip(signal + np.sqrt(variance) * _noise(rng, size), 0, 255)
     return image

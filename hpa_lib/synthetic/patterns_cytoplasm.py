@@ -11,7 +11,7 @@ def endoplasmic_reticulum(field, rng, variant):
     The yellow channel's own net and, at .3, an independent one of the same grain.
     """
     own_net = np.maximum(1 - np.abs(drawing.value_noise(field, rng, 2.1)), 0) ** 2
-    own = field.maps.cytoplasm * np.exp(-2.3 * field.maps.outward) * own_net
+    own = field.maps.cytoplasm * np.exp(-1.8 * field.maps.outward) * own_net
     return 1.3 * (1.05 * field.reticulum + 0.3 * own)
 
 
@@ -71,11 +71,11 @@ def cell_junctions(field, rng, variant):
 
 
 def _touching_pairs(cells) -> list[tuple[int, int]]:
-    """The pairs (first < second) of cells with a common border of at least three directions."""
+    """The pairs (first < second) of cells with a common border of at least four directions."""
     first = np.repeat(np.arange(cells.count), cells.neighbour.shape[1])
     second = cells.neighbour.ravel()
     pairs, counts = np.unique(np.stack([first, second])[:, second > first], axis=1, return_counts=True)
-    return [(int(one), int(other)) for one, other in pairs.T[counts >= 3]]
+    return [(int(one), int(other)) for one, other in pairs.T[counts >= 4]]
 
 
 def _junction(field, rng, first, second, dashed):

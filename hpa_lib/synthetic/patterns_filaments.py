@@ -68,6 +68,7 @@ def microtubules(field, rng, variant):
     Seven proteins in ten also show the bridges, seven in ten the spindles.
     """
     threads = drawing.draw_walks(field, field.microtubules, field.microtubule_brightness)
+    threads = threads * (1 - np.float32(0.45) * field.maps.nucleus)
     threads = threads + 1.4 * (variant.random() < 0.7) * field.bridge + 1.1 * (variant.random() < 0.7) * field.spindle
     return 0.42 * np.minimum(threads, 3.5) + 0.07 * field.maps.cytoplasm
 

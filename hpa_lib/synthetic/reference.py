@@ -12,11 +12,11 @@ from hpa_lib.synthetic import drawing, placing, polar, rasters
 def microtubule_walks(field, rng: np.random.Generator) -> tuple[drawing.Walks, np.ndarray]:
     """Microtubules as random walks outwards from the centrosome, and the brightness of each (m,).
 
-    About half start in the cytoplasm and point away from the centrosome; a third of all pass over or under the nucleus.
+    About half start in the cytoplasm and point away from the centrosome; half of all pass over or under the nucleus.
     Gamma lengths of 18 um on average and persistent headings after Shariff et al. 2010 and Li et al. 2012.
     """
     cells = field.cells
-    cell = placing.repeat_cells(field, rng, np.clip(cells.area / 8.5, 34, 150))
+    cell = placing.repeat_cells(field, rng, np.clip(cells.area / 7.5, 36, 160))
     count = len(cell)
     x, y = placing.centrosome_points(field, rng, cell, 0.9)
     heading = placing.random_angles(rng, count)
@@ -27,8 +27,8 @@ def microtubule_walks(field, rng: np.random.Generator) -> tuple[drawing.Walks, n
     outwards = np.arctan2(y[free] - centre[:, 1], x[free] - centre[:, 0])
     heading[free] = outwards + placing.normal(rng, 0.55, int(free.sum()))
     length[free] *= 0.6
-    wiggle = rng.uniform(0.16, 0.27)
-    walks = drawing.walk(field, rng, cell, x, y, heading, length, wiggle, 0.38, 70, stop=0.95)
+    wiggle, around = rng.uniform(0.16, 0.27), rng.random(count) < 0.5
+    walks = drawing.walk(field, rng, cell, x, y, heading, length, wiggle, 0.38, 70, stop=0.95, around_nucleus=around)
     return walks, placing.uniform(rng, 0.45, 1.0, count)
 
 
@@ -83,9 +83,9 @@ def reticulum_canvas(field, rng: np.random.Generator) -> np.ndarray:
     coarse = 1 - np.abs(drawing.value_noise(field, rng, 3.4))
     slow = drawing.value_noise(field, rng, 14.0)
     net = np.maximum(0.55 * fine + 0.45 * coarse, 0) ** 2
-    sheet = maps.cytoplasm * np.exp(-2.3 * maps.outward) * (0.30 + 0.70 * net) * (1 + 0.18 * slow)
+    sheet = maps.cytoplasm * np.exp(-1.8 * maps.outward) * (0.30 + 0.70 * net) * (1 + 0.18 * slow)
     envelope = np.exp(-(((maps.from_nucleus - 0.25) / 0.42) ** 2)) * maps.cytoplasm
-    return np.maximum(sheet + 0.28 * envelope, 0) + np.float32(0.06) * maps.nucleus
+    return np.maximum(sheet + 0.18 * envelope, 0) + np.float32(0.08) * maps.nucleus
 
 
 def red_canvas(field, rng: np.random.Generator) -> np.ndarray:
@@ -93,6 +93,7 @@ def red_canvas(field, rng: np.random.Generator) -> np.ndarray:
     maps = field.maps
     threads = drawing.draw_walks(field, field.microtubules, field.microtubule_brightness) + 1.2 * field.spindle
     threads = np.minimum(threads, 4.0) * np.float32(0.56 * (0.32 / field.um_per_px) ** 0.8)
+    threads = threads * (1 - np.float32(0.45) * maps.nucleus)  # those over the nucleus are partly out of focus
     pool = maps.cytoplasm * (0.05 + 0.12 * np.exp(-1.6 * maps.outward))
     pool = pool * (1 + 0.25 * drawing.value_noise(field, rng, 5.0)) + 0.05 * maps.nucleus
     cell_light = rasters.per_cell(maps, rng.lognormal(0, 0.22, field.cells.count))
@@ -106,7 +107,7 @@ def yellow_canvas(field, rng: np.random.Generator) -> np.ndarray:
 
 def blue_canvas(field, rng: np.random.Generator) -> np.ndarray:
     """Blue: DNA with chromatin grain, dim in the nucleoli, and the condensed plates of mitotic cells."""
-    grain = 0.10 * drawing.value_noise(field, rng, 1.0) + 0.12 * drawing.value_noise(field, rng, 2.6)
+    grain = 0.14 * drawing.value_noise(field, rng, 1.0) + 0.22 * drawing.value_noise(field, rng, 2.6)
     holes = cv2.GaussianBlur(field.maps.nucleoli, (0, 0), max(0.3, 0.25 / field.um_per_px))
     light = rasters.per_cell(field.maps, rng.lognormal(0, 0.28, field.cells.count))
     canvas = field.maps.nucleus * (1 + grain) * (1 - 0.62 * holes) * light

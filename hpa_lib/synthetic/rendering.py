@@ -12,7 +12,7 @@ from hpa_lib.synthetic.patterns import PATTERNS
 ATTEMPTS = 12  # geometries tried until every label's structure lies in the frame
 FAINTEST = 12.0  # grey levels: no label is drawn fainter, however dark the exposure
 WHOLE_FIELD = (16, 21, 22)  # labels whose structure lies between or round cells: no per-cell brightness
-PROTEIN_STREAM, VARIANT_STREAM = 1, 2  # keep the random streams of one seed apart
+PROTEIN_STREAM, VARIANT_STREAM, LABEL_STREAM = 1, 2, 3  # keep the random streams of one seed apart
 
 
 class Protein(NamedTuple):
@@ -69,8 +69,9 @@ def draw(seed, index, labels, size=512, um_per_px=0.32, *, protein=None, dark=Fa
     protein = index if protein is None else protein
     settings = make_protein(seed, protein, labels, dark, hardness)
     for attempt in range(ATTEMPTS):
-        streams = np.random.SeedSequence([seed, index, attempt]).spawn(4 + label_names.NUM_LABELS)
-        geometry_rng, texture_rng, background_rng, camera_rng, *label_rngs = map(np.random.default_rng, streams)
+        streams = np.random.SeedSequence([seed, index, attempt]).spawn(4)
+        geometry_rng, texture_rng, background_rng, camera_rng = map(np.random.default_rng, streams)
+        label_rngs = {label: np.random.default_rng([seed, index, attempt, LABEL_STREAM, label]) for label in labels}
         field = make_field(geometry_rng, texture_rng, settings.line, labels, size, um_per_px)
         canvases = {}
         for label in labels:
