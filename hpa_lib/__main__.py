@@ -1,7 +1,6 @@
 """The ``hpa`` command. Exit codes: 0 all is well, 1 findings or a failed run, 2 bad usage, 130 interrupted."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -159,7 +158,6 @@ def check_command(options: argparse.Namespace) -> int:
 
 def weights_command(options: argparse.Namespace) -> int:
     """Print which ImageNet weights are at hand."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # importing Keras starts the default backend, which is chatty
     from hpa_lib.models import weights
 
     for row in weights.status():

@@ -1,0 +1,139 @@
+import subprocess
+import sys
+
+import pytest
+from throwaway import write_notebook
+
+from hpa_lib import __main__ as command_line
+from hpa_lib import paths, plan, profiles
+
+
+@pytest.fixture
+def hpa(capfd):
+    """A factory: run one command line in this process; the exit code, stdout's text and stderr's lines."""
+
+    def run(*arguments):
+        code = command_line.main([str(one) for one in arguments])
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def study(tmp_path):
+    """The first arguments of `hpa run` for a folder of throw-away notebooks 00 to 07."""
+    for number in range(8):
+        write_notebook(tmp_path / "notebooks" / f"{number:02d}_x.ipynb", "print(OUT)")
+    return ["run", "--notebooks", tmp_path / "notebooks", "--out", tmp_path / "out"]
+
+
+def refused(result, *words):
+    code, out, errors = result
+    assert code == 2 and out == "" and len(errors) == 1, result
+    assert all(word in errors[0] for word in words), errors
+
+
+def test_wrong_requests_are_refused_in_one_sentence_before_anything_starts(hpa, study, tmp_path):
+    refused(hpa(*study, "-p", "EPOCS", "1"), "EPOCS", "did you mean EPOCHS?")
+    refused(hpa(*study, "-p", "EPOCHS", "many"), "EPOCHS = 'many'", "type int")
+    refused(hpa(*study, "--only", "09"), "no step '09'")
+    refused(hpa(*study, "--profile", "dmeo"), "unknown profile 'dmeo'", "demo, course, kaggle")
+    refused(hpa(*study, "--data", tmp_path / "nowhere"), "nowhere is not there")
+    refused(hpa(*study, "-p", "OUT", "x"), "--out DIR")
+    refused(hpa("run", "--notebooks", tmp_path / "nowhere"), "found none")
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_subcommand_is_bad_usage():
+    for arguments in ([], ["run", "--nonsense"], ["submission"], ["synth"]):
+        with pytest.raises(SystemExit) as stop:
+            command_line.main(arguments)
+        assert stop.value.code == 2
+
+
+def test_dry_run_shows_the_plan_and_starts_nothing(hpa, study, tmp_path):
+    code, out, _ = hpa(*study, "--dry-run", "--only", "02", "-p", "EPOCHS", "1")
+    assert code == 0 and len(out.splitlines()) == len([s for s in profiles.DEMO["steps"] if s[1] == "02"])
+    assert "'EPOCHS': 1" in out and str(tmp_path / "out") in out
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_ends_with_the_stored_table_and_the_paths(hpa, study, tmp_path):
+    tables = tmp_path / "out" / "tables"
+    tables.mkdir(parents=True)
+    (tables / "summary.csv").write_text("run,macro_f1\ndensenet-none,0.12345\n")
+    (tmp_path / "out" / "report.html").write_text("")
+    code, out, errors = hpa(*study, "--only", "07")
+    assert code == 0 and errors == []
+    assert "densenet-none     0.123" in out and str(tmp_path / "out" / "report.html") in out
+    assert "submission" not in out  # there is none
+
+
+def test_failed_and_killed_runs_are_one_sentence_and_exit_code_1(hpa, study, tmp_path):
+    write_notebook(tmp_path / "notebooks" / "00_x.ipynb", "raise ValueError('no such thing')")
+    code, _, errors = hpa(*study)
+    assert code == 1 and len(errors) == 1 and "00_data failed in cell 'cell-0': ValueError: no such thing" in errors[0]
+    write_notebook(tmp_path / "notebooks" / "01_x.ipynb", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    code, _, errors = hpa(*study, "--only", "01")
+    assert code == 1 and len(errors) == 1 and "killed" in errors[0] and "01_eda.ipynb" in errors[0]
+
+
+def test_environment_names_the_data_only_where_the_profile_searches(hpa, study, tmp_path, monkeypatch):
+    monkeypatch.setenv("HPA_DATA", str(tmp_path))
+    assert str(paths.DEFAULT_DATA) in hpa(*study, "--dry-run")[1]
+    assert "'DATA': ''" in hpa(*study, "--dry-run", "--profile", "kaggle", "--only", "00", "-p", "EPOCHS", "1")[1]
+
+
+@pytest.mark.parametrize("name", profiles.PROFILES)
+def test_profiles_fit_the_notebooks(name):
+    profile = profiles.PROFILES[name]
+    steps = plan.make_plan(profile["steps"], paths.PROJECT / "notebooks", fixed=profile["shared"])
+    names = [step.name for step in steps]
+    assert len(set(names)) == len(names)
+    used = set().union(*(step.parameters for step in steps))
+    assert set(profile["shared"]) <= used
+
+
+def test_check_tells_findings_by_the_exit_code(hpa, tiny_dataset, tmp_path):
+    data = tiny_dataset()
+    assert hpa("check", data)[0] == 0
+    next((data / "train").glob("*_red.png")).unlink()
+    code, out, _ = hpa("check", data)
+    assert code == 1 and "_red.png" in out
+    assert hpa("check", tmp_path / "nowhere")[0] == 1
+
+
+def test_notes_count_only_when_strict(hpa, tiny_dataset):
+    data = tiny_dataset()
+    (data / "sample_submission.csv").unlink()
+    code, out, _ = hpa("check", data)
+    assert code == 0 and "note: sample_submission.csv" in out
+    assert hpa("check", data, "--strict")[0] == 1
+
+
+def test_synth_score_and_submission_check_work_together(hpa, tmp_path):
+    data = tmp_path / "data"
+    assert hpa("synth", data, "--images", "28", "--size", "64", "--workers", "1")[0] == 0
+    truth, sample = next((data / "truth").glob("*.csv")), data / "sample_submission.csv"
+    assert hpa("submission", "check", sample, sample)[0] == 0
+    code, out, _ = hpa("score", sample, truth)
+    assert code == 0 and "macro F1" in out and "Nucleoplasm" in out
+    short = tmp_path / "short.csv"
+    short.write_text("".join(sample.read_text().splitlines(keepends=True)[:-1]))
+    code, out, _ = hpa("submission", "check", short, sample)
+    assert code == 1 and len(out.splitlines()) == 1
+    refused(hpa("score", short, truth))
+    refused(hpa("synth", tmp_path / "other", "--size", "3"), "size 3 px")
+
+
+def test_weights_says_what_is_missing_and_where_to_put_it(hpa, tmp_path, monkeypatch):
+    monkeypatch.setenv("HPA_WEIGHTS", str(tmp_path))
+    code, out, _ = hpa("weights")
+    assert code == 0 and "resnet18" in out and "inception_v2" in out
+
+
+def test_help_needs_no_heavy_import():
+    script = "import sys; from hpa_lib import __main__ as m; m.make_parser(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"numpy", "keras", "tensorflow", "papermill"} & set(done.stdout.split())

@@ -1,0 +1,128 @@
+import importlib.metadata
+import os
+import re
+import subprocess
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from hpa_lib import paths
+
+NINE = ["jupyterlab", "papermill", "tensorflow", "imgaug", "numpy", "pandas", "matplotlib", "seaborn", "scikit-learn"]
+PYTHONS = ("3.11", "3.12")
+
+
+def read_project():
+    return tomllib.loads((paths.PROJECT / "pyproject.toml").read_text())["project"]
+
+
+def read_lock():
+    lines = (paths.PROJECT / "requirements.lock").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@pytest.fixture(scope="module")
+def locked():
+    return {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in read_lock()}
+
+
+def test_lock_holds_names_and_exact_versions_only():
+    assert [line for line in read_lock() if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+    assert "//" not in (paths.PROJECT / "requirements.lock").read_text()
+
+
+def test_lock_covers_pyproject(locked):
+    project = read_project()
+    for text in project["dependencies"] + project["optional-dependencies"]["test"]:
+        requirement = Requirement(text)
+        version = locked.get(canonicalize_name(requirement.name))
+        assert version and requirement.specifier.contains(version), f"{text}: {version} in the lock, run make lock"
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_lock_is_complete_without_dependencies_being_resolved(locked, python):
+    """Every requirement of every locked package is locked: opencv-python alone is replaced by its headless twin."""
+    environment = {"python_version": python, "python_full_version": f"{python}.5", "extra": ""}
+    missing = []
+    for name in set(locked) - {"pip"}:
+        if importlib.metadata.version(name) != locked[name]:
+            pytest.skip(f"{name} is installed in another version than the lock's: run make test")
+        for text in importlib.metadata.requires(name) or []:
+            requirement = Requirement(text)
+            if requirement.marker and not requirement.marker.evaluate(environment):
+                continue
+            version = locked.get(canonicalize_name(requirement.name))
+            if not version or not requirement.specifier.contains(version, prereleases=True):
+                missing.append(f"{name} asks for {text}, locked is {version}")
+    assert missing == ["imgaug asks for opencv-python, locked is None"]
+
+
+def test_lock_needs_no_display_and_no_torch(locked):
+    assert "opencv-python-headless" in locked
+    assert not {"opencv-python", "opencv-contrib-python", "torch", "hpa-kit"} & set(locked)
+
+
+def test_cv2_loads_no_display_library():
+    import cv2
+
+    assert "GUI:                           NONE" in cv2.getBuildInformation()
+
+
+def test_environment_is_in_step_with_pyproject():
+    environment = yaml.safe_load((paths.PROJECT / "environment.yml").read_text())
+    conda = [one for one in environment["dependencies"] if isinstance(one, str)]
+    assert "python=3.11" in conda and "pip" in conda
+    pip = next(one["pip"] for one in environment["dependencies"] if isinstance(one, dict))
+    assert pip[-1] == "-e .[test]"
+    ours = {Requirement(text).name: Requirement(text) for text in read_project()["dependencies"]}
+    named = {Requirement(text).name: Requirement(text) for text in pip[:-1]}
+    assert set(NINE) <= set(named)
+    for name in set(named) & set(ours):
+        assert named[name].specifier == ours[name].specifier, f"{name} differs between environment.yml and pyproject"
+    assert set(named) - set(ours) == {"opencv-python"}
+
+
+def test_pythons_are_the_makefiles():
+    assert read_project()["requires-python"] == ">=3.11,<3.13"
+    assert "((3, 11), (3, 12))" in (paths.PROJECT / "Makefile").read_text()
+
+
+def test_another_python_is_refused_in_one_sentence(tmp_path):
+    """A Python that reports another version (here: none at all) stops make before anything is installed."""
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        (tmp_path / name).write_bytes((paths.PROJECT / name).read_bytes())
+    other = tmp_path / "python3.9"
+    other.write_text("#!/bin/sh\nexit 1\n")
+    other.chmod(0o755)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(["make", "test", f"PYTHON={other}"], cwd=tmp_path, capture_output=True, text=True, env=clean)
+    assert done.returncode == 2 and not (tmp_path / ".venv").exists()
+    assert done.stderr.splitlines()[0].startswith(f"Python 3.11 or 3.12 is needed (found: {other})")
+
+
+def test_nothing_is_installed_again_unless_the_lock_or_pyproject_changed(tmp_path):
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        (tmp_path / name).write_bytes((paths.PROJECT / name).read_bytes())
+    (tmp_path / ".venv").mkdir()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+
+    def plan():
+        command = ["make", "--dry-run", "test"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, env=clean).stdout
+
+    assert "pip" in plan()
+    (tmp_path / ".venv" / "installed").touch()
+    assert "pip" not in plan() and "pytest" in plan()
+    later = (tmp_path / ".venv" / "installed").stat().st_mtime + 10
+    os.utime(tmp_path / "requirements.lock", (later, later))
+    assert "pip" in plan()
+
+
+def test_ci_script_is_sound_bash():
+    for name in ("run", "lock"):
+        text = (paths.PROJECT / ".ci" / name).read_text()
+        assert "set -euo pipefail" in text
+        subprocess.run(["bash", "-n", str(paths.PROJECT / ".ci" / name)], check=True)
