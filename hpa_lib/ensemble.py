@@ -177,18 +177,18 @@ def hill_climb(labels: np.ndarray, probs_list: Sequence[np.ndarray], rounds: int
 
 
 def fit_stacker(
-    labels: np.ndarray, probs_list: Sequence[np.ndarray], strength: float = 5.0, steps: int = 30
+    labels: np.ndarray, probs_list: Sequence[np.ndarray], strength: float = 5.0, steps: int = 50
 ) -> np.ndarray:
     """A logistic regression per class on the members' logits: coefficients float (28, M + 1), the last the intercept.
 
     The penalty draws each class's weights towards the plain mean of the logits (1 / M each), so that a class with few
-    positives stays with ``geometric_mean``. Fitted by Newton steps, halved where the loss would rise.
+    positives stays with ``geometric_mean``. Fitted by Newton steps, damped after a step that raised the loss.
 
     Args:
         labels: 0/1 (N, 28), of images that no member was trained on.
         probs_list: the members' probabilities (N, 28) on them.
         strength: of the penalty, on the scale of a number of images.
-        steps: at most this many.
+        steps: Newton steps.
     """
     features = _stacker_features(probs_list)  # (28, N, M + 1)
     targets = metrics.check_binary(labels, "labels").T.astype(float)  # (28, N)
@@ -196,17 +196,17 @@ def fit_stacker(
     penalty = np.append(np.full(len(probs_list), strength), 1e-2)
     weights = np.tile(prior, (len(targets), 1))
     loss = _stacker_loss(features, targets, weights, prior, penalty)
-    size = np.ones(len(targets))
+    ceiling = np.einsum("cnm,cnk->cmk", features, features, optimize=True) / 4  # the loss is nowhere more curved
+    damping = np.full((len(targets), 1, 1), 0.01)
     for _ in range(steps):
         fitted = calibration.sigmoid(np.einsum("cnm,cm->cn", features, weights))
         slope = np.einsum("cnm,cn->cm", features, fitted - targets) + penalty * (weights - prior)
         curved = np.einsum("cnm,cn,cnk->cmk", features, fitted * (1 - fitted), features, optimize=True)
-        step = np.linalg.solve(curved + np.diag(penalty), slope[..., None])[..., 0]
-        trial = weights - size[:, None] * step
-        trial_loss = _stacker_loss(features, targets, trial, prior, penalty)
+        step = np.linalg.solve(curved + damping * ceiling + np.diag(penalty), slope[..., None])[..., 0]
+        trial_loss = _stacker_loss(features, targets, weights - step, prior, penalty)
         better = trial_loss <= loss
-        weights, loss = np.where(better[:, None], trial, weights), np.where(better, trial_loss, loss)
-        size = np.where(better, 1.0, size / 2)
+        weights, loss = np.where(better[:, None], weights - step, weights), np.where(better, trial_loss, loss)
+        damping = np.where(better[:, None, None], damping / 5, np.minimum(damping * 5, 1))
     return weights
 
 

@@ -152,6 +152,26 @@ def test_hill_climbing_finds_the_useful_members():
     np.testing.assert_allclose(ensemble.hill_climb(np.zeros_like(labels), probs_list), 1 / 3)
 
 
+def test_more_rounds_of_hill_climbing_never_lose():
+    labels, probs_list = draw_members(300)
+    scores = [
+        metrics.average_precision(
+            labels, ensemble.weighted(probs_list, ensemble.hill_climb(labels, probs_list, rounds))
+        )
+        for rounds in range(1, 12)
+    ]
+    assert (np.diff(np.mean(scores, axis=1)) > -1e-6).all()
+
+
+def test_stacker_recovers_from_members_that_are_sure_and_wrong():
+    generator = np.random.default_rng(0)
+    labels = (generator.random((300, NUM_LABELS)) < 0.3).astype(np.uint8)
+    wrong = np.where(generator.random(labels.shape) < 0.1, labels, 1 - labels) * 0.9998 + 0.0001
+    coefficients = ensemble.fit_stacker(labels, [wrong], strength=1e-2)
+    assert (coefficients[:, 0] < 0).all()
+    assert metrics.macro_f1(labels, thresholds.apply(ensemble.stack([wrong], coefficients), 0.5)) > 0.8
+
+
 def test_stacker_with_a_weak_penalty_is_logistic_regression():
     labels, probs_list = draw_members(800)
     coefficients = ensemble.fit_stacker(labels, probs_list, strength=1e-2)

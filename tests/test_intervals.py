@@ -51,7 +51,7 @@ def test_the_width_is_that_of_theory():
 def test_rare_classes_do_not_drag_the_interval_below_the_estimate():
     labels, _ = draw_case()
     labels[:, 5:] = 0
-    labels[0, 5:] = 1  # one positive each: a third of the resamples lacks it
+    labels[np.arange(5, NUM_LABELS), np.arange(5, NUM_LABELS)] = 1  # one each: a third of the resamples lacks it
     result = intervals.bootstrap(labels, labels, draws=300)
     assert result["low"] < result["estimate"] == 1 == result["high"]
 
