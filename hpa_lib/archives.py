@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 MAX_BYTES = 200 * 2**30  # unpacked; the competition's PNGs are 14 GB
 MAX_RATIO = 200  # unpacked / packed bytes of one file; real PNGs have about 1

@@ -1,5 +1,6 @@
 """Pictures of the images themselves: four stains side by side, contact sheets, channel intensities."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,12 +57,12 @@ def contact_sheet(
         caption: the line below.
     """
     rows = -(-len(images) // columns)
-    fig, axes = style.new_figure(1.6 * columns, 1.85 * rows + 0.4, nrows=rows, ncols=columns, squeeze=False)
+    fig, axes = style.new_figure(1.6 * columns, 1.95 * rows + 0.4, nrows=rows, ncols=columns, squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
     for ax, image, title in zip(axes.flat, images, titles, strict=False):
         ax.imshow(to_rgb(image))
-        ax.set_title(title, fontsize=8, loc="left")
+        ax.set_title(textwrap.fill(title, 24), fontsize=8, loc="left")
     return style.caption(fig, caption, synthetic)
 
 
