@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 RED, GREEN, BLUE, YELLOW = range(4)
-EXPOSURE = (183.0, 108.0, 87.0, 228.0)  # grey levels per unit of canvas, R, G, B, Y
+EXPOSURE = (186.0, 112.0, 90.0, 258.0)  # grey levels per unit of canvas, R, G, B, Y
 EXPOSURE_SD = (0.45, 0.45, 0.40, 0.45)  # log-normal spread between proteins
 GAIN = ((3.0, 8.0), (5.0, 14.0), (2.0, 5.0), (4.0, 10.0))  # noise variance per grey level at .32 um/px
-OFFSET = ((-4.0, 1.0), (-4.0, 1.0), (-7.0, -2.0), (-4.0, 1.0))  # grey levels; the real background is clipped to 0
+OFFSET = ((-5.5, 0.5), (-4.5, 1.0), (-7.0, -2.0), (-6.5, 0.0))  # grey levels; the real background is clipped to 0
 DARK = (0.18, 0.95, 0.35, 0.18)  # exposure of the 3072-px originals relative to the 2048-px ones
 BANK_SIZE = 1 << 21
 

@@ -48,8 +48,8 @@ def find_profile(name: str, images: int | None, size: int | None, population_shi
         floor = possible_floor(profile.floor, images)
         profile = profile._replace(images=images, test_images=test_images, floor=floor)
     if size is not None and size != profile.size:
-        if not 48 <= size <= 2048:
-            raise ValueError(f"size {size} px: choose 48..2048, so that structures can be seen")
+        if not 64 <= size <= 2048:
+            raise ValueError(f"size {size} px: choose 64..2048, so that structures can be seen")
         profile = profile._replace(size=size, um_per_px=round(0.64 * (128 / size) ** 0.5, 4))
     return profile._replace(dark_test=DARK_TEST) if population_shift else profile
 

@@ -75,7 +75,8 @@ def per_cell(rasters: Rasters, values: np.ndarray) -> np.ndarray:
 
 
 def _distance(mask: np.ndarray, um_per_px: float) -> np.ndarray:
-    return cv2.distanceTransform(mask, cv2.DIST_L2, 3) * np.float32(um_per_px)
+    """Distance to the nearest zero of ``mask``, um; a mask without zeros is far from everything, not at infinity."""
+    return np.minimum(cv2.distanceTransform(mask, cv2.DIST_L2, 3), 2 * len(mask)) * np.float32(um_per_px)
 
 
 def _nucleoli_map(cells: Cells, size: int, um_per_px: float) -> np.ndarray:
