@@ -20,9 +20,7 @@ from hpa_lib.synthetic import rendering, writing
 
 SMALL = {"profile": "smoke", "images": 40, "progress": False}
 NUM_FILES = (40 + 9) * 4 + 6  # images of 40 + 9 fields, four tables, two cards
-WRITE_IN_CHILD = (
-    "import sys; from hpa_lib import synthetic; synthetic.write_dataset(sys.argv[1], 'smoke', progress=False)"
-)
+WRITE_IN_CHILD = "import sys; from hpa_lib import synthetic; synthetic.write_dataset(sys.argv[1], 'smoke', images=120)"
 
 
 def read_table(path):
