@@ -40,7 +40,7 @@ lab: $(STAMP)  ## JupyterLab in notebooks/
 check: $(STAMP)  ## ruff, and the notebooks are stored clean
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest tests/test_architecture.py tests/test_setup.py
+	$(BIN)/python -m pytest tests/test_architecture.py tests/test_notebooks.py tests/test_setup.py
 
 bench: $(STAMP)  ## the benchmarks, each prints a small table
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -70,13 +70,18 @@ def test_run_ends_with_the_stored_table_and_the_paths(hpa, study, tmp_path):
     assert "submission" not in out  # there is none
 
 
-def test_failed_and_killed_runs_are_one_sentence_and_exit_code_1(hpa, study, tmp_path):
+def test_failed_run_is_one_sentence_and_exit_code_1(hpa, study, tmp_path):
     write_notebook(tmp_path / "notebooks" / "00_x.ipynb", "raise ValueError('no such thing')")
     code, _, errors = hpa(*study)
     assert code == 1 and len(errors) == 1 and "00_data failed in cell 'cell-0': ValueError: no such thing" in errors[0]
+
+
+def test_killed_run_is_one_sentence_and_exit_code_1(study, tmp_path):
     write_notebook(tmp_path / "notebooks" / "01_x.ipynb", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
-    code, _, errors = hpa(*study, "--only", "01")
-    assert code == 1 and len(errors) == 1 and "killed" in errors[0] and "01_eda.ipynb" in errors[0]
+    command = [sys.executable, "-m", "hpa_lib", *map(str, study), "--only", "01"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert "killed" in done.stderr and "01_eda.ipynb" in done.stderr
 
 
 def test_environment_names_the_data_only_where_the_profile_searches(hpa, study, tmp_path, monkeypatch):

@@ -91,11 +91,11 @@ def test_pythons_are_the_makefiles():
 
 
 def test_another_python_is_refused_in_one_sentence(tmp_path):
-    """A Python that reports another version (here: none at all) stops make before anything is installed."""
+    """A Python that is of another version, but would make an environment, stops make before anything is installed."""
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         (tmp_path / name).write_bytes((paths.PROJECT / name).read_bytes())
     other = tmp_path / "python3.9"
-    other.write_text("#!/bin/sh\nexit 1\n")
+    other.write_text("#!/bin/sh\n[ $1 = -c ] && exit 1\nmkdir .venv\n")
     other.chmod(0o755)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(["make", "test", f"PYTHON={other}"], cwd=tmp_path, capture_output=True, text=True, env=clean)

@@ -1,0 +1,188 @@
+"""The table of rooms against the real imports. A new room is entered here, with what it may import."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from hpa_lib import paths
+
+LIBRARY = paths.PROJECT / "hpa_lib"
+ROOMS = {  # room -> the rooms it may import; figures, models and synthetic are packages, one room each
+    "labels": "",
+    "paths": "",
+    "synthetic": "labels",
+    "png": "",
+    "tables": "",
+    "archives": "",
+    "dataset": "labels png tables",
+    "duplicates": "",
+    "cache": "dataset",
+    "splits": "labels",
+    "augment": "",
+    "batches": "augment",
+    "models": "labels",
+    "losses": "",
+    "imbalance": "",
+    "metrics": "labels",
+    "intervals": "metrics",
+    "calibration": "metrics",
+    "eda": "labels metrics",
+    "device": "",
+    "checkpoints": "store",
+    "predict": "augment",
+    "training": "checkpoints losses metrics predict store thresholds",
+    "thresholds": "calibration metrics",
+    "ensemble": "calibration intervals thresholds metrics",
+    "submission": "labels metrics intervals",
+    "store": "labels",
+    "figures": "labels",
+    "explain": "",
+    "explore": "figures",
+    "report": "store figures",
+    "plan": "",
+    "profiles": "paths",
+    "batch": "paths plan store",
+    "__main__": "paths plan profiles batch store synthetic dataset models labels submission",
+    "__init__": "",
+}
+ONLY_IN = {  # package -> the files or rooms that may name it
+    "tensorflow": {"device.py", "models/tensor_files.py"},
+    "keras": {"models", "losses", "batches", "device", "checkpoints", "training", "predict", "explain"},
+    "jax": {"device"},
+    "torch": set(),
+    "imgaug": {"augment"},
+    "matplotlib": {"figures"},
+    "seaborn": {"figures"},
+    "ipywidgets": {"explore"},
+    "IPython": {"explore"},
+    "papermill": {"batch"},
+    "jupyter_client": {"batch"},
+    "nbclient": {"batch"},
+}
+WORK_AT_IMPORT = {"if not hasattr(np, 'sctypes')"}  # augment.py lets imgaug be imported on NumPy 2
+PROBABILITIES = {"prob", "probs", "probability", "probabilities", "val_probs", "test_probs", "holdout_probs"}
+MODULES = sorted(LIBRARY.rglob("*.py"))
+
+
+def name_of(path):
+    """``hpa_lib.models.stem`` for its file, ``hpa_lib.models`` for the package's ``__init__``."""
+    parts = path.relative_to(LIBRARY.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {name_of(path) for path in MODULES}
+
+
+def room_of(module):
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def imports_of(path):
+    """Full names of everything a file imports, also inside functions; of our own, the module that holds the name."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: write the import from hpa_lib in full"
+            for alias in node.names:
+                assert alias.name != "*", f"{path}:{node.lineno}: import the module, not *"
+                full = f"{node.module}.{alias.name}"
+                yield full if full in NAMES or not node.module.startswith("hpa_lib") else node.module
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_keep_to_the_table(path):
+    room = room_of(name_of(path))
+    assert room in ROOMS, f"{path.name} is a new room: enter it in ROOMS with what it may import"
+    ours = {room_of(name) for name in imports_of(path) if name.startswith("hpa_lib.")} - {room}
+    assert ours <= set(ROOMS[room].split()), f"{room} may not import {ours - set(ROOMS[room].split())}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_foreign_packages_stay_in_their_rooms(path):
+    places = {room_of(name_of(path)), str(path.relative_to(LIBRARY))}
+    for package in {name.split(".")[0] for name in imports_of(path)}:
+        assert package not in ONLY_IN or ONLY_IN[package] & places, f"{path.name} may not import {package}"
+
+
+def test_no_import_cycle():
+    ours = {name_of(path): {one for one in imports_of(path) if one in NAMES} for path in MODULES}
+    done = set()
+
+    def visit(name, trail):
+        assert name not in trail, f"import cycle: {' -> '.join([*trail[trail.index(name) :], name])}"
+        if name not in done:
+            for other in ours[name] - {name}:
+                visit(other, [*trail, name])
+            done.add(name)
+
+    for name in ours:
+        visit(name, [])
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_modules_only_define(path):
+    """At the top level of a file: imports, constants, functions, classes; nothing that runs."""
+    for number, node in enumerate(ast.parse(path.read_text(encoding="utf-8")).body):
+        is_docstring = number == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        is_definition = isinstance(
+            node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign | ast.FunctionDef | ast.ClassDef
+        )
+        is_main = isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
+        is_allowed = ast.unparse(node).split(":")[0] in WORK_AT_IMPORT
+        assert is_docstring or is_definition or is_main or is_allowed, f"{path.name}:{node.lineno} does work at import"
+        assert not (number == 0 and not is_docstring), f"{path.name} lacks its docstring"
+
+
+def test_importing_everything_is_silent_and_makes_nothing(tmp_path):
+    script = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
+    command = [sys.executable, "-c", script, *sorted(NAMES - {"hpa_lib.__main__"})]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "" and list(tmp_path.iterdir()) == []
+
+
+def is_probability(node):
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    return isinstance(node, ast.Name) and node.id in PROBABILITIES
+
+
+def comparisons_of_probabilities(source):
+    """Line numbers where an array of probabilities itself stands beside <, <=, > or >=."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            if any(isinstance(one, ast.Lt | ast.LtE | ast.Gt | ast.GtE) for one in node.ops):
+                yield from (node.lineno for side in sides if is_probability(side))
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.name != "thresholds.py"], ids=name_of)
+def test_only_thresholds_compares_probabilities(path):
+    """By name: an array that is called what the house calls probabilities is compared in thresholds.py alone."""
+    found = list(comparisons_of_probabilities(path.read_text(encoding="utf-8")))
+    assert found == [], f"{path.name}, lines {found}: call thresholds.apply"
+
+
+def test_the_search_for_comparisons_finds_them():
+    assert list(comparisons_of_probabilities("preds = probs >= 0.5")) == [1]
+    assert list(comparisons_of_probabilities("preds = (probs[:, j] > thresholds[j])")) == [1]
+    assert list(comparisons_of_probabilities("bad = probs.min() < 0 or len(probs) < 3")) == []
+    assert list(comparisons_of_probabilities((LIBRARY / "thresholds.py").read_text(encoding="utf-8"))) != []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_files_and_functions_are_short(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 400, f"{path.name} has {len(text.splitlines())} lines: give a part its own room"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+            lines = node.end_lineno - first.lineno + 1
+            assert lines <= 50, f"{path.name}: the body of {node.name} has {lines} lines"
+
+
+def test_no_room_is_called_utils():
+    assert not {path.stem for path in MODULES} & {"utils", "util", "helpers", "common", "misc"}

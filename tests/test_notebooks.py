@@ -1,0 +1,135 @@
+"""The notebooks are stored clean; and, slow, the whole chain runs on a tiny data set."""
+
+import ast
+import re
+
+import nbformat
+import pytest
+
+from hpa_lib import paths, plan, profiles, store
+
+NOTEBOOKS = sorted((paths.PROJECT / "notebooks").glob("*.ipynb"))
+UNWANTED = ["sys.path", "warnings.filterwarnings", "warnings.simplefilter", "%matplotlib", "%pip", "!pip", "os.chdir"]
+PARAMETER_LINE = re.compile(r"[A-Z][A-Z0-9_]*: [a-z]\w*(\[.*\])?( \| \w+)* = .+  # \S.*")
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_there_are_notebooks():
+    assert [path.name[:2] for path in NOTEBOOKS][:8] == [f"{number:02d}" for number in range(8)]
+
+
+def test_stored_valid_and_without_outputs(notebook):
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert set(notebook.metadata) <= {"kernelspec", "language_info"}
+    for cell in code_cells(notebook):
+        assert cell.outputs == [] and cell.execution_count is None, f"cell {cell.id}: clear its outputs"
+        assert not set(cell.metadata) - {"tags"}, f"cell {cell.id} has the metadata {dict(cell.metadata)}"
+
+
+def test_cell_ids_are_words(notebook):
+    """Stable names make small diffs and readable error messages: not the random ids of an editor."""
+    for cell in notebook.cells:
+        assert re.fullmatch(r"[a-z][a-z0-9-]*", cell.id) and not re.fullmatch(r"[0-9a-f]{8}", cell.id), cell.id
+
+
+def test_one_parameters_cell_with_types_and_help(notebook):
+    tagged = [cell for cell in code_cells(notebook) if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1 and tagged[0].id == "parameters"
+    assert code_cells(notebook)[0] is tagged[0], "the parameters cell is the first code cell"
+    for line in tagged[0].source.splitlines():
+        assert PARAMETER_LINE.fullmatch(line), f"write NAME: type = literal  # unit, when to change it: {line!r}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_defaults_have_the_annotated_types(path):
+    for name, parameter in plan.read_parameters(path).items():
+        assert type(plan.check_value(name, parameter.default, parameter)) is type(parameter.default), name
+
+
+def test_notebooks_wire_and_define_nothing(notebook):
+    for cell in code_cells(notebook):
+        tree = ast.parse(cell.source)
+        defined = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        assert not defined, f"cell {cell.id} defines {defined[0].name}: put it into hpa_lib"
+        is_short = len(cell.source.splitlines()) <= 15 or cell.id == "parameters"
+        assert is_short, f"cell {cell.id} has more than 15 lines"
+        assert not [word for word in UNWANTED if word in cell.source], f"cell {cell.id}"
+        last = tree.body[-1] if tree.body else None
+        is_bare = isinstance(last, ast.Expr) and isinstance(last.value, ast.Name) and last.value.id.startswith("fig")
+        assert not is_bare, f"cell {cell.id} ends in a figure, which is then drawn twice"
+
+
+def test_modules_are_imported_not_names(notebook):
+    for cell in code_cells(notebook):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("hpa_lib"):
+                folder = paths.PROJECT.joinpath(*node.module.split("."))
+                for alias in node.names:
+                    is_module = (folder / f"{alias.name}.py").exists() or (folder / alias.name).is_dir()
+                    assert is_module, f"cell {cell.id}: import the module, not {alias.name} from {node.module}"
+
+
+def test_title_card_and_closing_sections(notebook):
+    title = notebook.cells[0].source
+    assert title.startswith("# ") and all(word in title for word in ("**Reads**", "**Writes**", "**Time**"))
+    headings = [cell.source.splitlines()[0] for cell in notebook.cells if cell.source.startswith("## ")]
+    assert "## Summary" in headings and headings[-1] == "## Try it", headings
+
+
+def test_only_thresholds_compares_probabilities(notebook):
+    for cell in code_cells(notebook):
+        assert not re.search(r"\bprobs(\[[^]]*\])?\s*[<>]", cell.source), f"cell {cell.id}: call thresholds.apply"
+
+
+TINY = {"IMAGE_SIZE": 64, "EPOCHS": 1, "HEAD_EPOCHS": 0, "BATCH_SIZE": 16, "PRECISION": "float32"}
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    """The demo's steps on a tiny data set, one epoch each: its record and its folder."""
+    from hpa_lib import batch, synthetic
+
+    folder = tmp_path_factory.mktemp("chain")
+    data = synthetic.write_dataset(folder / "data", profile="smoke", workers=2, progress=False)
+    steps = [(name, number, dict(values)) for name, number, values in profiles.DEMO["steps"]]
+    for _, number, values in steps:
+        known = plan.read_parameters(plan.find_notebook(paths.PROJECT / "notebooks", number))
+        values.update({name: value for name, value in TINY.items() if name in known})
+    fixed = {"DATA": data, "OUT": folder / "out"}
+    checked = plan.make_plan(steps, paths.PROJECT / "notebooks", fixed=fixed)
+    return batch.run_plan(checked, folder / "out", "demo", cell_timeout=600), folder / "out"
+
+
+@pytest.mark.slow
+def test_whole_chain_runs(finished_run):
+    record, _ = finished_run
+    assert record["status"] == "done", [entry["error"] for entry in record["steps"] if entry.get("error")]
+
+
+@pytest.mark.slow
+def test_chain_leaves_what_it_promises(finished_run):
+    _, out = finished_run
+    for name in ("data/split.csv", "tables/summary.csv", "report.html", "submission.csv", "run.json"):
+        assert (out / name).stat().st_size > 0, name
+    assert len(store.list_runs(out)) == sum(number in ("02", "03", "04") for _, number, _ in profiles.DEMO["steps"])
+
+
+@pytest.mark.slow
+def test_executed_copies_show_figures_and_no_warnings(finished_run):
+    _, out = finished_run
+    for path in sorted((out / "notebooks").glob("*.ipynb")):
+        outputs = [one for cell in code_cells(nbformat.read(path, as_version=4)) for one in cell.outputs]
+        figures = [one for one in outputs if "image/png" in one.get("data", {})]
+        assert figures, f"{path.name} shows no figure"
+        texts = "".join(one.text for one in outputs if one.output_type == "stream" and one.name == "stderr")
+        assert "Warning" not in texts, f"{path.name}: {texts[texts.index('Warning') - 200 :][:400]}"
