@@ -41,7 +41,10 @@ def new_figure(width: float = 8, height: float = 4, **subplots):
         ``fig, axes`` as ``plt.subplots`` gives them.
     """
     with plt.rc_context(SETTINGS):
-        return plt.subplots(figsize=(width, height), **subplots)
+        figure_and_axes = plt.subplots(figsize=(width, height), **subplots)
+        interactive = plt.isinteractive()  # the first figure switches it on in Jupyter, rc_context would undo that
+    plt.interactive(interactive)
+    return figure_and_axes
 
 
 def caption(fig: Figure, text: str, synthetic: bool = False) -> Figure:
