@@ -5,6 +5,7 @@ Probabilities are combined with ``mean``, ``geometric_mean``, ``rank_mean`` and 
 images in the same order: ``align`` sees to that.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -38,6 +39,14 @@ def align(members: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndar
         _refuse_other_ids(first, ids, name, own_ids)
         aligned[name] = np.asarray(array)[[row_of[one] for one in ids]]
     return np.asarray(ids), aligned
+
+
+def group_folds(runs: Sequence[str]) -> dict[str, list[str]]:
+    """Member -> its runs: runs whose names differ only in ``-fold<number>`` are one member, named without it."""
+    members: dict[str, list[str]] = {}
+    for run in runs:
+        members.setdefault(re.sub(r"-fold\d+", "", run), []).append(run)
+    return members
 
 
 def join_folds(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +120,7 @@ def rank_mean(probs_list: Sequence[np.ndarray]) -> np.ndarray:
     thresholds of one part fit another only where the classes are equally common in both. Ties share their mean rank.
     """
     ranks = [pd.DataFrame(probs).rank(axis=0).to_numpy() for probs in _stack_probs(probs_list)]
-    return ((np.mean(ranks, axis=0) - 0.5) / len(ranks[0])).astype(np.float32)
+    return ((np.mean(ranks, axis=0) - 0.5) / max(len(ranks[0]), 1)).astype(np.float32)
 
 
 def weighted(probs_list: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:

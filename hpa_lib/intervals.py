@@ -8,7 +8,10 @@ too low in resamples. The percentile interval is therefore moved by the differen
 of the resamples. ``bench/interval_coverage.py`` measures how often such an interval holds the truth.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
+import pandas as pd
 
 from hpa_lib import metrics
 
@@ -96,6 +99,65 @@ def paired(
         "level": level,
         "draws": draws,
     }
+
+
+def compare(
+    labels: np.ndarray,
+    preds: Mapping[str, np.ndarray],
+    baseline: str,
+    groups: np.ndarray | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Several predictions of the same images, each with its interval and against one of them.
+
+    Args:
+        labels: 0/1 (N, 28).
+        preds: name -> 0/1 (N, 28).
+        baseline: the name that the others are held against.
+        groups, draws, seed: as in ``bootstrap``.
+
+    Returns:
+        One row a name: ``name``, ``macro_f1``, ``low``, ``high``, ``gain`` over the baseline, ``gain_low``,
+        ``gain_high``, ``share_better`` (all intervals 95 %).
+    """
+    if baseline not in preds:
+        raise ValueError(f"baseline {baseline!r}: use one of {', '.join(preds)}")
+    options = {"groups": groups, "draws": draws, "seed": seed}
+    rows = []
+    for name, own in preds.items():
+        score = bootstrap(labels, own, **options)
+        gain = paired(labels, own, preds[baseline], **options)
+        rows.append(
+            {
+                "name": name,
+                "macro_f1": score["estimate"],
+                "low": score["low"],
+                "high": score["high"],
+                "gain": gain["difference"],
+                "gain_low": gain["low"],
+                "gain_high": gain["high"],
+                "share_better": gain["share_better"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def win_shares(
+    labels: np.ndarray,
+    preds: Mapping[str, np.ndarray],
+    groups: np.ndarray | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, float]:
+    """How often each of several predictions has the highest macro F1 in a resample: how firm a choice among them is.
+
+    A winner with a share near 1 would win on other images too; shares of .3, .25, .2 mean that the choice is luck.
+    Equal winners share the resample.
+    """
+    scores = np.stack([_macro_f1(resample(labels, own, groups, draws, seed)) for own in preds.values()])  # (M, draws)
+    wins = scores == scores.max(axis=0)
+    return dict(zip(preds, (wins / wins.sum(axis=0)).mean(axis=1).tolist(), strict=True))
 
 
 def resample(

@@ -195,7 +195,14 @@ CANDIDATES = {  # what the notebooks compare: name -> method and its options
 }
 
 
-def cross_fit(labels: np.ndarray, probs: np.ndarray, folds: np.ndarray, method: str = "exact", **options) -> np.ndarray:
+def cross_fit(
+    labels: np.ndarray,
+    probs: np.ndarray,
+    folds: np.ndarray,
+    method: str = "exact",
+    fill_empty: bool = False,
+    **options,
+) -> np.ndarray:
     """Label sets for every image from thresholds tuned on the other folds only.
 
     The score of these is what the thresholds are worth on new images; the score of thresholds on the images they were
@@ -206,6 +213,7 @@ def cross_fit(labels: np.ndarray, probs: np.ndarray, folds: np.ndarray, method: 
         probs: (N, 28) in 0..1.
         folds: int (N,), the part of each image (``splits.make_folds`` keeps groups together); at least two parts.
         method, **options: as in ``tune``.
+        fill_empty: as in ``apply``.
 
     Returns:
         uint8 (N, 28).
@@ -219,7 +227,8 @@ def cross_fit(labels: np.ndarray, probs: np.ndarray, folds: np.ndarray, method: 
     preds = np.zeros(np.shape(probs), np.uint8)
     for part in parts:
         inside = folds == part
-        preds[inside] = apply(probs[inside], tune(labels[~inside], probs[~inside], method, **options))
+        tuned = tune(labels[~inside], probs[~inside], method, **options)
+        preds[inside] = apply(probs[inside], tuned, fill_empty)
     return preds
 
 

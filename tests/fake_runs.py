@@ -44,7 +44,9 @@ def write_out(out: Path, data: Path, runs: dict = RUNS, num_images: int = 1500, 
     known = part != "test"
     groups = np.arange(num_images) // 2  # near-duplicates come in pairs
     store.save_split(out, ids[known], labels[known], groups[known], folds[known])
-    store.save_json(out, "data/dataset.json", {"data": str(data), "synthetic": True, "num_images": int(known.sum())})
+    store.save_json(
+        out, "data/dataset.json", {"path": str(data), "synthetic": True, "test_images": int((part == "test").sum())}
+    )
     shared = generator.normal(size=labels.shape)
     for run, sharpness in runs.items():
         probs = draw_probs(generator, labels, sharpness, shared)

@@ -1,0 +1,182 @@
+"""Pictures of decisions: F1 along the threshold, what tuning promises and keeps, calibration, ensembles."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from hpa_lib import labels as label_names
+from hpa_lib.figures import style
+
+LOGIT_TICKS = [0.001, 0.01, 0.1, 0.5, 0.9, 0.99]
+MARKS = [("blue", "-"), ("vermilion", "--"), ("purple", ":")]  # a colour and a line for each set of thresholds
+
+
+def f1_curves(
+    grid: np.ndarray,
+    curves: Mapping[str, np.ndarray],
+    marks: Mapping[str, np.ndarray],
+    positives: np.ndarray,
+    classes: Sequence[int],
+    synthetic: bool = False,
+) -> Figure:
+    """F1 against the threshold, one panel a class, with the thresholds that were chosen.
+
+    Args:
+        grid: float (G,), thresholds in 0..1.
+        curves: name -> F1 float (G, 28): validation first (grey), then what judges it (green).
+        marks: name -> thresholds float (28,), up to three, drawn as upright lines.
+        positives: int (28,), in validation.
+        classes: the class numbers to draw.
+    """
+    columns = min(3, len(classes))
+    rows = -(-len(classes) // columns)
+    fig, axes = style.new_figure(3.7 * columns, 2.6 * rows + 0.6, nrows=rows, ncols=columns, sharex=True, squeeze=False)
+    for ax, label in zip(axes.flat, classes, strict=False):
+        for (name, curve), color in zip(curves.items(), ("grey", "green"), strict=False):
+            ax.plot(grid, curve[:, label], color=style.COLORS[color], label=f"F1, {name}")
+        for (name, chosen), (color, line) in zip(marks.items(), MARKS, strict=False):
+            ax.axvline(np.clip(chosen[label], *grid[[0, -1]]), color=style.COLORS[color], linestyle=line, label=name)
+        ax.set_title(f"{label_names.LABELS[label]} ({positives[label]} in validation)", fontsize=10)
+        ax.set_xscale("logit")
+        ax.set_xticks(LOGIT_TICKS, [f"{tick:g}" for tick in LOGIT_TICKS])
+        ax.minorticks_off()
+        ax.set_ylim(0, 1)
+    for ax in axes.flat[len(classes) :]:
+        ax.set_visible(False)
+    fig.supylabel("F1", fontsize=10)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=5, fontsize=9)
+    text = "Threshold (logit scale). Smooth hills for common classes; for rare ones a few images make the whole curve."
+    return style.caption(fig, text, synthetic)
+
+
+def tuning_optimism(positives: np.ndarray, optimism: Mapping[str, np.ndarray], synthetic: bool = False) -> Figure:
+    """What tuning promises and does not keep, class by class, against how many positives it had.
+
+    Args:
+        positives: int (P,), positives in validation, of the classes of one run or of several.
+        optimism: name of a way to choose -> float (P,), F1 on the images tuned on minus cross-fitted F1.
+    """
+    fig, ax = style.new_figure(8, 4)
+    ax.axhline(0, color=style.COLORS["grey"], linewidth=1)
+    edges = np.unique(np.quantile(positives, np.linspace(0, 1, 6)).round())
+    for (name, gaps), color, marker in zip(optimism.items(), ("blue", "vermilion"), "os", strict=False):
+        ax.scatter(positives, gaps, color=style.COLORS[color], marker=marker, s=22, alpha=0.45, linewidths=0)
+        part = np.clip(np.searchsorted(edges, positives, side="right") - 1, 0, max(len(edges) - 2, 0))
+        groups = np.unique(part)
+        centers = [np.exp(np.log(positives[part == group]).mean()) for group in groups]
+        means = [gaps[part == group].mean() for group in groups]
+        ax.plot(
+            centers, means, color=style.COLORS[color], marker=marker, label=f"{name}: mean of a fifth of the classes"
+        )
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.set_xlabel("positives in validation (log scale)")
+    ax.set_ylabel("F1 tuned on − F1 cross-fitted")
+    ax.legend()
+    text = "Above 0: the F1 seen while tuning was too good to be true. One point is one class of one run."
+    return style.caption(fig, text, synthetic)
+
+
+def candidate_scores(table: pd.DataFrame, judged_on: str, synthetic: bool = False) -> Figure:
+    """Macro F1 of every way to choose thresholds: seen while tuning, cross-fitted, and judged with its interval.
+
+    Args:
+        table: columns ``run``, ``name``, ``tuned_on``, ``cross_fitted``, ``macro_f1``, ``low``, ``high``.
+        judged_on: what ``macro_f1`` was measured on, for the legend.
+    """
+    runs = list(dict.fromkeys(table["run"]))
+    columns = min(3, len(runs))
+    rows = -(-len(runs) // columns)
+    size = {"width": max(3.6 * columns, 6.5) + 1, "height": (0.6 + 0.27 * table["name"].nunique()) * rows + 0.8}
+    fig, axes = style.new_figure(**size, nrows=rows, ncols=columns, sharex=True, sharey=True, squeeze=False)
+    for ax, run in zip(axes.flat, runs, strict=False):
+        own = table[table["run"] == run].iloc[::-1].reset_index(drop=True)  # the first row ends on top
+        _draw_scores(ax, own, ["macro_f1", "low", "high"], label=f"{judged_on}, 95 % interval")
+        ax.scatter(own["cross_fitted"], own.index, marker="D", s=24, color=style.COLORS["orange"], label="cross-fitted")
+        tuned = {"facecolors": "none", "edgecolors": style.COLORS["black"]}
+        ax.scatter(own["tuned_on"], own.index, s=30, **tuned, label="on the images tuned on")
+        ax.set_title(run, fontsize=9)
+        ax.set_xlabel("macro F1")
+    for ax in axes.flat[len(runs) :]:
+        ax.set_visible(False)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3, fontsize=9)
+    return style.caption(
+        fig, "The further a circle lies right of its dot, the more its tuning promised in vain.", synthetic
+    )
+
+
+def reliability(tables: Mapping[str, pd.DataFrame], synthetic: bool = False) -> Figure:
+    """How often labels came true against how probable the model said they were.
+
+    Args:
+        tables: run -> ``calibration.reliability`` of it.
+    """
+    fig, ax = style.new_figure(6.5, 5)
+    ax.plot([0, 1], [0, 1], color=style.COLORS["grey"], linewidth=1, linestyle="--", label="calibrated")
+    for number, (run, table) in enumerate(tables.items()):
+        marker = "osD^vP*X"[number % 8]
+        ax.plot(table["mean_prob"], table["positive_share"], marker=marker, markersize=5, label=run)
+    ax.set_xlabel("mean predicted probability of a bin")
+    ax.set_ylabel("share of labels that are true")
+    ax.set_aspect("equal")
+    ax.legend(fontsize=8)
+    text = "All classes pooled, 15 bins. Below the dashed line: more sure than right."
+    return style.caption(fig, text, synthetic)
+
+
+def ensemble_scores(table: pd.DataFrame, baseline: str, judged_on: str, synthetic: bool = False) -> Figure:
+    """Singles and ensembles: macro F1 with intervals (left), and the gain over the best single model (right).
+
+    Args:
+        table: columns ``name``, ``kind``, ``macro_f1``, ``low``, ``high``, ``gain``, ``gain_low``, ``gain_high``.
+        baseline: the name of the best single model.
+        judged_on: what the scores were measured on.
+    """
+    own = table.iloc[::-1].reset_index(drop=True)
+    fig, (left, right) = style.new_figure(11, 1.6 + 0.3 * len(own), ncols=2, sharey=True)
+    colors = own["kind"].map({"single": style.COLORS["grey"]}).fillna(style.COLORS["blue"])
+    _draw_scores(left, own, ["macro_f1", "low", "high"], colors)
+    left.set_xlabel(f"macro F1 on the {judged_on}, 95 % interval")
+    right.axvline(0, color=style.COLORS["vermilion"], linewidth=1, linestyle="--")
+    _draw_scores(right, own, ["gain", "gain_low", "gain_high"], colors)
+    right.set_xlabel(f"gain over {baseline}, paired 95 % interval")
+    text = "Grey: single models; blue: ensembles. An interval that crosses the dashed line cannot tell the two apart."
+    return style.caption(fig, text, synthetic)
+
+
+def contributions(table: pd.DataFrame, synthetic: bool = False) -> Figure:
+    """What each member adds to an ensemble, with its paired interval.
+
+    Args:
+        table: columns ``ensemble``, ``member``, ``adds``, ``low``, ``high``; one colour an ensemble.
+    """
+    members = list(dict.fromkeys(table["member"]))
+    ensembles = list(dict.fromkeys(table["ensemble"]))
+    fig, ax = style.new_figure(8, 1.4 + 0.5 * len(members))
+    ax.axvline(0, color=style.COLORS["grey"], linewidth=1)
+    for number, name in enumerate(ensembles):
+        own = table[table["ensemble"] == name]
+        height = np.array([members.index(member) for member in own["member"]]) + 0.22 * (
+            number - (len(ensembles) - 1) / 2
+        )
+        reach = np.abs(own[["low", "high"]].to_numpy().T - own["adds"].to_numpy())
+        color = style.CYCLE[number % len(style.CYCLE)]
+        ax.errorbar(own["adds"], height, xerr=reach, fmt="os^D"[number % 4], color=color, capsize=3, label=name)
+    ax.set_yticks(range(len(members)), members)
+    ax.set_ylim(len(members) - 0.5, -0.5)
+    ax.set_xlabel("macro F1 of the whole ensemble − without this member (95 % interval)")
+    if ensembles:
+        ax.legend(fontsize=9)
+    return style.caption(fig, "Right of 0: the ensemble is better for having this member.", synthetic)
+
+
+def _draw_scores(ax, table: pd.DataFrame, columns: Sequence[str], colors=None, label: str = "") -> None:
+    """Dots with their intervals, one row of ``table`` a line, from below; ``columns``: score, low, high."""
+    score, low, high = (table[column] for column in columns)
+    colors = [style.COLORS["blue"]] * len(table) if colors is None else list(colors)
+    ax.hlines(table.index, low, high, colors=colors, linewidth=2, alpha=0.5)
+    ax.scatter(score, table.index, color=colors, s=30, zorder=3, label=label)
+    ax.set_yticks(table.index, table["name"])
+    ax.grid(axis="x", linewidth=0.5)
