@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ from hpa_lib import dataset
 
 VERSION = 1
 RESIZE = "area"  # cv2.INTER_AREA: the mean of the source pixels under each cache pixel
-BLOCK = 256  # images between two marks of progress: what a kill can lose
+BLOCK_BYTES = 2**25  # cached bytes between two marks of progress: what a kill can lose, and half of what is in memory
 SPARE = 256 * 2**20  # bytes that must stay free beside the cache
 
 
@@ -159,7 +160,7 @@ def _start(partial: Path, manifest: dict) -> None:
 
 
 def _fill(partial: Path, data: Path, manifest: dict, workers: int, progress: bool) -> None:
-    """Decode what is missing, block by block; after each block its bytes are on disk and ``done`` says so.
+    """Decode what is missing, block by block; one block is written while the next one is decoded.
 
     The file is written, not mapped: mapped pages would count as this process's memory and grow with N.
     """
@@ -167,21 +168,34 @@ def _fill(partial: Path, data: Path, manifest: dict, workers: int, progress: boo
     done = int((partial / "done").read_text(encoding="utf-8") or 0)
     image_bytes = size * size * 4
     header_bytes = (partial / "images.npy").stat().st_size - len(ids) * image_bytes
+    block_length = max(1, BLOCK_BYTES // image_bytes)
+    buffers = np.empty((2, block_length, size, size, 4), np.uint8)
     bar = tqdm(total=len(ids), initial=done, desc=f"cache {part}", unit="image", disable=not progress)
-    with open(partial / "images.npy", "r+b") as file, ThreadPoolExecutor(workers) as pool, bar:
-        for start in range(done, len(ids), BLOCK):
-            block = ids[start : start + BLOCK]
-            images = np.stack(list(pool.map(lambda one: read_image(data, part, one, size), block)))
-            file.seek(header_bytes + start * image_bytes)
-            file.write(images.data)
-            file.flush()
-            os.fsync(file.fileno())
-            _write_mark(partial / "done", start + len(block))
+    with (
+        open(partial / "images.npy", "r+b") as file,
+        ThreadPoolExecutor(workers) as pool,
+        ThreadPoolExecutor(1) as writer,
+        bar,
+    ):
+        file.seek(header_bytes + done * image_bytes)
+        writing = writer.submit(int)  # nothing yet
+        for number, start in enumerate(range(done, len(ids), block_length)):
+            block = ids[start : start + block_length]
+            images = buffers[number % 2, : len(block)]
+            for place, image in enumerate(pool.map(lambda one: read_image(data, part, one, size), block)):
+                images[place] = image
+            writing.result()
+            writing = writer.submit(_write_block, file, images, partial / "done", start + len(block))
             bar.update(len(block))
+        writing.result()
     (partial / "done").unlink()
 
 
-def _write_mark(path: Path, done: int) -> None:
-    temporary = path.with_suffix(".new")
+def _write_block(file: BinaryIO, images: np.ndarray, mark: Path, done: int) -> None:
+    """Append a block, wait until it is on the disk, and only then say so in the file ``mark``."""
+    file.write(images.data)
+    file.flush()
+    os.fsync(file.fileno())
+    temporary = mark.with_suffix(".new")
     temporary.write_text(str(done), encoding="utf-8")
-    os.replace(temporary, path)
+    os.replace(temporary, mark)

@@ -51,7 +51,7 @@ def test_blocks_of_any_length_give_the_same_array(tiny_dataset, tmp_path, monkey
     data = tiny_dataset(images=7)
     ids, path = build(data, tmp_path)
     whole = np.array(cache.load(path)[1])
-    monkeypatch.setattr(cache, "BLOCK", 3)
+    monkeypatch.setattr(cache, "BLOCK_BYTES", 3 * 32 * 32 * 4)
     again = cache.build(data, ids, "train", 32, tmp_path / "other", workers=3, progress=False)
     np.testing.assert_array_equal(cache.load(again)[1], whole)
 
@@ -83,7 +83,7 @@ def test_kill_9_in_the_middle_then_the_next_run_finishes(tiny_dataset, tmp_path)
     data = tiny_dataset(images=40)
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom hpa_lib import cache, dataset\n"
-        "cache.BLOCK = 4\nread = cache.read_image\n"
+        "cache.BLOCK_BYTES = 4 * 32 * 32 * 4\nread = cache.read_image\n"
         "cache.read_image = lambda *a: (time.sleep(0.05), read(*a))[1]\n"
         "ids, _ = dataset.read_labels(Path(sys.argv[1]) / 'train.csv')\n"
         "cache.build(sys.argv[1], ids, 'train', 32, sys.argv[2], workers=1, progress=False)\n"
@@ -114,7 +114,7 @@ def test_kill_9_in_the_middle_then_the_next_run_finishes(tiny_dataset, tmp_path)
 
 def test_a_source_changed_between_kill_and_next_run_is_decoded_again(tiny_dataset, tmp_path, monkeypatch):
     data = tiny_dataset(images=6)
-    monkeypatch.setattr(cache, "BLOCK", 2)
+    monkeypatch.setattr(cache, "BLOCK_BYTES", 2 * 32 * 32 * 4)
     read = cache.read_image
 
     def stop_at_fifth(data, part, image_id, size):
