@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import matplotlib.pyplot as plt
@@ -186,6 +187,7 @@ def test_inflate_refuses_what_it_cannot_do():
 
 RELOAD = """
 import sys
+from pathlib import Path
 if {backend!r} == "jax":
     sys.modules["tensorflow"] = None  # as on a machine without it
 import keras, numpy as np
@@ -257,3 +259,18 @@ def test_drawings_name_every_block(name, built):
     plt.close("all")
     with pytest.raises(ValueError, match="kind 'head': branches meet in one of"):
         architecture.draw_branches([["dense 28"]], "head")
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs_at_a_tiny_size():
+    pytest.importorskip("jax")
+    script = Path(__file__).parents[1] / "bench" / "models.py"
+    tiny = ["--size", "64", "--batch", "2", "--steps", "1", "--repeats", "1", "--matmul", "64", "--width", "0.125"]
+    command = [sys.executable, str(script), *tiny, "--models", "densenet", "resnet18", "--no-compile"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].endswith("mixed_bfloat16, 64 px, batches of 2")
+    for name in ("densenet", "resnet18"):
+        row = next(line.split() for line in lines if line.startswith(name))
+        assert float(row[1]) > 0 and row[3].endswith("%")
