@@ -16,7 +16,7 @@ class Pattern(NamedTuple):
 
 PATTERNS = (
     Pattern(patterns_nucleus.nucleoplasm, 0.46, 40),
-    Pattern(patterns_nucleus.nuclear_membrane, 0.80, 40),
+    Pattern(patterns_nucleus.nuclear_membrane, 0.80, 20),
     Pattern(patterns_nucleus.nucleoli, 1.00, 3),
     Pattern(patterns_nucleus.nucleoli_fibrillar_center, 1.30, 1.5),
     Pattern(patterns_nucleus.nuclear_speckles, 0.90, 3),

@@ -9,7 +9,7 @@ from hpa_lib.synthetic import drawing, geometry, imaging, placing, rasters, refe
 from hpa_lib.synthetic.field import Field, make_field
 from hpa_lib.synthetic.patterns import PATTERNS
 
-ATTEMPTS = 12  # geometries tried until every label's structure lies in the frame
+ATTEMPTS = 24  # geometries tried until every label's structure lies in the frame
 FAINTEST = 12.0  # grey levels: no label is drawn fainter, however dark the exposure
 WHOLE_FIELD = (16, 21, 22)  # labels whose structure lies between or round cells: no per-cell brightness
 PROTEIN_STREAM, VARIANT_STREAM, LABEL_STREAM = 1, 2, 3  # keep the random streams of one seed apart
