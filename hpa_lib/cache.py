@@ -143,7 +143,7 @@ def _read_manifest(folder: Path) -> dict | None:
 
 
 def _start(partial: Path, manifest: dict) -> None:
-    """Claim the disk for a new cache and write its manifest last, so that a half start is started again."""
+    """Look at the free space, lay out the file, and write the manifest last, so that a half start is started again."""
     partial.mkdir(parents=True)
     shape = (len(manifest["ids"]), manifest["size"], manifest["size"], 4)
     wanted, free = int(np.prod(shape)), shutil.disk_usage(partial).free
@@ -154,7 +154,7 @@ def _start(partial: Path, manifest: dict) -> None:
             f"{partial.parent} has {free / 1e9:.2f} GB free: choose another OUT or a smaller IMAGE_SIZE"
         )
     images = np.lib.format.open_memmap(partial / "images.npy", "w+", np.uint8, shape)
-    del images  # the header and a sparse file are there now
+    del images  # the header is written and the file has its full length
     (partial / "done").write_text("0", encoding="utf-8")
     (partial / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
