@@ -4,7 +4,11 @@ import os
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-KAGGLE_INPUT = Path("/kaggle/input/human-protein-atlas-image-classification")
+KAGGLE_INPUT = Path("/kaggle/input")
+KAGGLE_NAMES = (  # newer sessions mount a competition's data in a folder of its own
+    "competitions/human-protein-atlas-image-classification",
+    "human-protein-atlas-image-classification",
+)
 DEFAULT_DATA = PROJECT / "data" / "synthetic-quick"
 DEFAULT_OUT = PROJECT / "outputs" / "default"
 SYNTHETIC = "synthetic-"  # a missing folder of this name and a profile is drawn by notebook 00
@@ -27,8 +31,9 @@ def find_data(data: str | Path = "") -> tuple[Path, str]:
         return Path(data).expanduser().resolve(), "argument"
     if os.environ.get("HPA_DATA"):
         return Path(os.environ["HPA_DATA"]).expanduser().resolve(), "HPA_DATA"
-    if KAGGLE_INPUT.is_dir():
-        return KAGGLE_INPUT, "Kaggle"
+    for name in KAGGLE_NAMES:
+        if (KAGGLE_INPUT / name).is_dir():
+            return KAGGLE_INPUT / name, "Kaggle"
     return DEFAULT_DATA, "synthetic default"
 
 

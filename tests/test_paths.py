@@ -16,8 +16,9 @@ def no_environment(monkeypatch, tmp_path):
 
 def test_the_first_that_is_set_wins(monkeypatch, tmp_path):
     assert paths.find_data() == (paths.DEFAULT_DATA, "synthetic default")
-    (tmp_path / "kaggle").mkdir()
-    assert paths.find_data() == (tmp_path / "kaggle", "Kaggle")
+    for name in reversed(paths.KAGGLE_NAMES):  # the newer place is looked at first
+        (tmp_path / "kaggle" / name).mkdir(parents=True)
+        assert paths.find_data() == (tmp_path / "kaggle" / name, "Kaggle")
     monkeypatch.setenv("HPA_DATA", str(tmp_path / "environment"))
     assert paths.find_data() == (tmp_path / "environment", "HPA_DATA")
     assert paths.find_data(tmp_path / "argument") == (tmp_path / "argument", "argument")
