@@ -5,7 +5,8 @@ three counts only, a resample is one row of a matrix product and 1,000 of them t
 
 A resample misses about a third of the images, and with them whole rare classes, which then score 0: macro F1 comes out
 too low in resamples. The percentile interval is therefore moved by the difference between the estimate and the mean
-of the resamples. ``bench/interval_coverage.py`` measures how often such an interval holds the truth.
+of the resamples. ``bench/interval_coverage.py`` measures how often such an interval holds the truth: with classes as
+rare as the atlas's a 95 % interval does so in 94 % of hold-outs of 2,400 images, in 80 % of 600 (percentiles: 64 %).
 """
 
 from collections.abc import Mapping

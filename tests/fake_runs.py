@@ -5,7 +5,7 @@ separability, plus a part of noise that all runs share (hard images are hard for
 shift per class that stands for class weights and poor calibration.
 """
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from hpa_lib import store
 
 RUNS = {"densenet-rgby-none": 0.9, "inception_v2-rgby-log": 1.2, "resnet18-rgby-none": 1.5}  # name -> sharpness
 NUM_LABELS = label_names.NUM_LABELS
+TEST = -2  # the fold number of test images, here only
 
 
 def draw_labels(generator: np.random.Generator, num_images: int) -> np.ndarray:
@@ -34,32 +35,32 @@ def draw_probs(generator: np.random.Generator, labels: np.ndarray, sharpness: fl
     return (1 / (1 + np.exp(-logits))).astype(np.float32)
 
 
-def write_out(out: Path, data: Path, runs: dict = RUNS, num_images: int = 1500, seed: int = 0) -> None:
-    """Write split, runs and a Kaggle-layout data folder's small files as the earlier notebooks would."""
+def write_out(
+    out: Path, data: Path, runs: Mapping[str, float] = RUNS, num_images: int = 1500, holdout: float = 0.2, seed: int = 0
+) -> None:
+    """Write split, runs and a Kaggle-layout data folder's small files as the earlier notebooks would.
+
+    A run named ``...-fold1`` validates on fold 1, any other on fold 0; there are two folds.
+    """
     generator = np.random.default_rng(seed)
     labels = draw_labels(generator, num_images)
-    part = generator.choice(["train", "val", "holdout", "test"], num_images, p=[0.2, 0.4, 0.2, 0.2])
-    ids = np.array([f"{number:08x}-fake-{name}" for number, name in enumerate(part)])
-    folds = np.select([part == "val", part == "holdout"], [0, -1], 1)
-    known = part != "test"
+    folds = generator.choice([0, 1, -1, TEST], num_images, p=[0.4, 0.4 - holdout, holdout, 0.2])
+    ids = np.array([f"{number:08x}-fake" for number in range(num_images)])
     groups = np.arange(num_images) // 2  # near-duplicates come in pairs
+    known, test = folds != TEST, folds == TEST
     store.save_split(out, ids[known], labels[known], groups[known], folds[known])
-    store.save_json(
-        out, "data/dataset.json", {"path": str(data), "synthetic": True, "test_images": int((part == "test").sum())}
-    )
+    description = {"path": str(data), "synthetic": True, "test_images": int(test.sum())}
+    store.save_json(out, "data/dataset.json", description)
     shared = generator.normal(size=labels.shape)
     for run, sharpness in runs.items():
         probs = draw_probs(generator, labels, sharpness, shared)
-        for name in store.PARTS:
-            store.save_probs(out, run, name, ids[part == name], probs[part == name])
-        store.save_json(out, f"runs/{run}/result.json", _result(run))
-    _write_data(data, ids[part == "test"], labels[part == "test"])
-
-
-def _result(run: str) -> dict:
-    model, channels, class_weights = run.split("-")[:3]
-    result = {"model": model, "channels": channels, "class_weights": class_weights, "loss": "bce"}
-    return {"run": run, **result, "fold": 0, "seed": 0, "synthetic": True}
+        fold = int(run.endswith("-fold1"))
+        for part, rows in (("val", folds == fold), ("holdout", folds == -1), ("test", test)):
+            store.save_probs(out, run, part, ids[rows], probs[rows])
+        model, channels, class_weights = run.split("-")[:3]
+        result = {"run": run, "model": model, "channels": channels, "class_weights": class_weights}
+        store.save_json(out, f"runs/{run}/result.json", result | {"fold": fold, "seed": 0, "synthetic": True})
+    _write_data(data, ids[test], labels[test])
 
 
 def _write_data(data: Path, ids: np.ndarray, labels: np.ndarray) -> None:
@@ -67,4 +68,3 @@ def _write_data(data: Path, ids: np.ndarray, labels: np.ndarray) -> None:
     targets = [label_names.format_target(row) for row in labels]
     pd.DataFrame({"Id": ids, "Predicted": "0"}).to_csv(data / "sample_submission.csv", index=False)
     pd.DataFrame({"Id": ids, "Target": targets}).to_csv(data / "truth" / "test_truth.csv", index=False)
-    (data / "synthetic.json").write_text(json.dumps({"profile": "fake"}), encoding="utf-8")

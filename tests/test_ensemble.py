@@ -132,6 +132,16 @@ def test_wrong_members_are_refused_in_a_sentence(call, words):
         call()
 
 
+def test_runs_of_several_folds_are_one_member():
+    runs = ["a-rgby", "a-rgby-fold1", "a-rgby-fold2-seed1", "b-rgby-fold10", "manifold-5"]
+    assert ensemble.group_folds(runs) == {
+        "a-rgby": ["a-rgby", "a-rgby-fold1"],
+        "a-rgby-seed1": ["a-rgby-fold2-seed1"],
+        "b-rgby": ["b-rgby-fold10"],
+        "manifold-5": ["manifold-5"],
+    }
+
+
 def test_folds_are_put_together_and_shared_images_averaged():
     parts = [
         (np.array(["b", "a"]), np.full((2, NUM_LABELS), 0.2)),

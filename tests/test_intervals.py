@@ -78,6 +78,32 @@ def test_pairs_share_their_resamples():
     assert turned["low"] == pytest.approx(-result["high"])
 
 
+def test_a_comparison_holds_every_name_against_the_baseline():
+    labels, preds = draw_case()
+    better = np.where(np.random.default_rng(9).random(labels.shape) < 0.5, labels, preds)
+    named = {"base": preds, "better": better, "silent": np.zeros_like(labels)}
+    table = intervals.compare(labels, named, "base", draws=100, seed=3).set_index("name")
+    assert list(table.index) == list(named)
+    assert table.loc["base", ["gain", "gain_low", "gain_high"]].tolist() == [0, 0, 0]
+    single = intervals.bootstrap(labels, better, draws=100, seed=3)
+    pair = intervals.paired(labels, better, preds, draws=100, seed=3)
+    assert table.loc["better", ["macro_f1", "low", "high"]].tolist() == [
+        single["estimate"], single["low"], single["high"]
+    ]  # fmt: skip
+    assert table.loc["better", ["gain", "gain_low", "gain_high", "share_better"]].tolist() == [
+        pair["difference"], pair["low"], pair["high"], pair["share_better"]
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="baseline 'best': use one of base, better, silent"):
+        intervals.compare(labels, named, "best")
+
+
+def test_wins_are_shared_among_equals_and_go_to_the_best():
+    labels, preds = draw_case()
+    shares = intervals.win_shares(labels, {"a": preds, "b": preds, "c": np.zeros_like(labels)}, draws=50)
+    assert shares == {"a": 0.5, "b": 0.5, "c": 0}
+    assert intervals.win_shares(labels, {"truth": labels, "a": preds}, draws=50)["truth"] == 1
+
+
 def test_the_seed_decides():
     labels, preds = draw_case()
     first, again, other = (intervals.bootstrap(labels, preds, draws=50, seed=seed) for seed in (1, 1, 2))

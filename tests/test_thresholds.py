@@ -187,6 +187,14 @@ def test_cross_fitting_never_looks_at_the_fold_it_scores():
     assert (before[folds != 2] != after[folds != 2]).any()
 
 
+def test_cross_fitting_fills_empty_rows_when_asked():
+    labels, probs = draw_case(9, 200, 9)
+    folds = np.arange(200) % 4
+    plain, filled = (thresholds.cross_fit(labels, probs, folds, "flat", fill, value=0.95) for fill in (False, True))
+    np.testing.assert_array_equal(thresholds.fill_empty_rows(plain, probs), filled)
+    assert (plain.sum(axis=1) == 0).any() and (filled.sum(axis=1) > 0).all()
+
+
 def test_tuning_on_noise_is_optimistic_and_cross_fitting_shows_it():
     generator = np.random.default_rng(1)
     labels = (generator.random((400, NUM_LABELS)) < 0.02).astype(np.uint8)

@@ -45,9 +45,11 @@ def f1_curves(
         ax.set_ylim(0, 1)
     for ax in axes.flat[len(classes) :]:
         ax.set_visible(False)
+    for ax in axes[-1]:
+        ax.set_xlabel("threshold (logit scale)", fontsize=9)
     fig.supylabel("F1", fontsize=10)
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=5, fontsize=9)
-    text = "Threshold (logit scale). Smooth hills for common classes; for rare ones a few images make the whole curve."
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=5, fontsize=9, frameon=False)
+    text = "Upright lines: the chosen thresholds. Common classes have smooth hills; for rare ones a few images make the curve."
     return style.caption(fig, text, synthetic)
 
 
@@ -74,7 +76,7 @@ def tuning_optimism(positives: np.ndarray, optimism: Mapping[str, np.ndarray], s
     ax.xaxis.set_major_formatter("{x:,.0f}")
     ax.set_xlabel("positives in validation (log scale)")
     ax.set_ylabel("F1 tuned on − F1 cross-fitted")
-    ax.legend()
+    ax.legend(frameon=False)
     text = "Above 0: the F1 seen while tuning was too good to be true. One point is one class of one run."
     return style.caption(fig, text, synthetic)
 
@@ -101,7 +103,7 @@ def candidate_scores(table: pd.DataFrame, judged_on: str, synthetic: bool = Fals
         ax.set_xlabel("macro F1")
     for ax in axes.flat[len(runs) :]:
         ax.set_visible(False)
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3, fontsize=9)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3, fontsize=9, frameon=False)
     return style.caption(
         fig, "The further a circle lies right of its dot, the more its tuning promised in vain.", synthetic
     )
@@ -121,7 +123,7 @@ def reliability(tables: Mapping[str, pd.DataFrame], synthetic: bool = False) -> 
     ax.set_xlabel("mean predicted probability of a bin")
     ax.set_ylabel("share of labels that are true")
     ax.set_aspect("equal")
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=8, frameon=False)
     text = "All classes pooled, 15 bins. Below the dashed line: more sure than right."
     return style.caption(fig, text, synthetic)
 
@@ -165,10 +167,12 @@ def contributions(table: pd.DataFrame, synthetic: bool = False) -> Figure:
         color = style.CYCLE[number % len(style.CYCLE)]
         ax.errorbar(own["adds"], height, xerr=reach, fmt="os^D"[number % 4], color=color, capsize=3, label=name)
     ax.set_yticks(range(len(members)), members)
-    ax.set_ylim(len(members) - 0.5, -0.5)
+    ax.set_ylim(max(len(members), 1) - 0.5, -0.5)
     ax.set_xlabel("macro F1 of the whole ensemble − without this member (95 % interval)")
     if ensembles:
-        ax.legend(fontsize=9)
+        ax.legend(fontsize=9, frameon=False)
+    else:
+        ax.text(0.5, 0.5, "one member: there is nothing to leave out", transform=ax.transAxes, ha="center")
     return style.caption(fig, "Right of 0: the ensemble is better for having this member.", synthetic)
 
 

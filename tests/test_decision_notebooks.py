@@ -1,0 +1,118 @@
+"""Notebooks 05 and 06 on stored runs that no training made: three runs, one run, folds, no hold-out, wrong names."""
+
+import json
+
+import fake_runs
+import nbformat
+import pandas as pd
+import pytest
+
+from hpa_lib import batch, ensemble, paths, plan, submission, thresholds
+
+QUICK = {"BOOTSTRAP": 50}
+
+
+def run_notebook(number, out, **parameters):
+    """Run one notebook as ``hpa run`` does; its record and its executed copy."""
+    notebook = plan.find_notebook(paths.PROJECT / "notebooks", number)
+    record = batch.run_notebook(plan.Step(number, notebook, {"OUT": str(out), **parameters}), out)
+    return record, nbformat.read(out / "notebooks" / f"{number}.ipynb", as_version=4)
+
+
+def run_both(out, data):
+    """Run 05 and 06 and give back their two decisions and the text printed by 06."""
+    for number, parameters in (("05", QUICK), ("06", QUICK | {"DATA": str(data)})):
+        record, executed = run_notebook(number, out, **parameters)
+        assert record["status"] == "done", record["error"]
+        check_figures(executed)
+    decisions = [json.loads((out / "decisions" / f"{name}.json").read_text()) for name in ("thresholds", "ensemble")]
+    outputs = [output for cell in executed.cells if cell.cell_type == "code" for output in cell.outputs]
+    return *decisions, "".join(output.text for output in outputs if output.output_type == "stream")
+
+
+def check_figures(executed):
+    """Every cell that stores a figure shows it, once."""
+    for cell in executed.cells:
+        if cell.cell_type == "code":
+            shown = sum("image/png" in output.get("data", {}) for output in cell.outputs)
+            assert shown == cell.source.count("store.save_figure"), cell.id
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return tmp_path / "out", tmp_path / "data"
+
+
+def test_three_runs_from_probabilities_to_a_checked_submission(folders):
+    out, data = folders
+    fake_runs.write_out(out, data)
+    chosen, combined, _ = run_both(out, data)
+    table = pd.read_csv(out / "tables" / "thresholds.csv")
+    assert len(table) == len(fake_runs.RUNS) * len(thresholds.CANDIDATES)
+    means = table.groupby("name")["macro_f1"].mean()
+    assert chosen["recommended"] == means.idxmax() and means.max() > means["half"]
+    exact = table[table["name"] == "exact"].set_index("run")["tuned_on"]
+    assert (table.set_index("run")["tuned_on"] <= exact.reindex(table["run"]).to_numpy() + 0.02).all()
+    assert (
+        set(chosen["thresholds"]) == set(fake_runs.RUNS)
+        and len(chosen["thresholds"]["resnet18-rgby-none"]["exact"]) == 28
+    )
+    sample = data / "sample_submission.csv"
+    for path in [out / "submission.csv", out / "submission_union.csv", *out.glob("runs/*/submission.csv")]:
+        assert submission.check(path, sample) == []
+    files = {name: submission.read(out / "runs" / name / "submission.csv") for name in combined["pair"]}
+    _, preds = ensemble.align(files)
+    united = submission.read(out / "submission_union.csv")[1]
+    assert (united == ensemble.union(list(preds.values()))).all()
+    ensembles = pd.read_csv(out / "tables" / "ensemble.csv").set_index("name")
+    assert combined["chosen"] == ensembles["cross_fitted"].idxmax()
+    singles = ensembles[ensembles["kind"] == "single"]
+    assert combined["best_single"] == singles["macro_f1"].idxmax() and len(singles) == 3
+    assert combined["test_scores"]["chosen"]["macro_f1"] > 0.3
+    members = pd.read_csv(out / "tables" / "ensemble_members.csv")
+    assert sorted(members["member"].unique()) == sorted(fake_runs.RUNS)
+
+
+def test_one_run_is_an_ensemble_of_one_and_says_so(folders):
+    out, data = folders
+    fake_runs.write_out(out, data, {"resnet18-rgby-none": 1.0}, num_images=500)
+    _, combined, printed = run_both(out, data)
+    assert "Only one member" in printed and combined["pair"] == ["resnet18-rgby-none"]
+    ensembles = pd.read_csv(out / "tables" / "ensemble.csv").set_index("name")
+    assert ensembles.loc[["mean", "union of two", "majority vote"], "gain"].tolist() == [0, 0, 0]
+
+
+@pytest.mark.slow
+def test_runs_of_two_folds_make_one_member(folders):
+    out, data = folders
+    names = {"resnet18-rgby-none": 1.0, "resnet18-rgby-none-fold1": 1.0, "densenet-rgby-none": 1.2}
+    names["densenet-rgby-none-fold1"] = 1.2
+    fake_runs.write_out(out, data, names, num_images=800)
+    _, combined, _ = run_both(out, data)
+    assert set(combined["members"]) == {"resnet18-rgby-none", "densenet-rgby-none"}
+
+
+@pytest.mark.slow
+def test_without_a_holdout_cross_fitting_judges(folders):
+    out, data = folders
+    fake_runs.write_out(out, data, num_images=800, holdout=0)
+    chosen, combined, _ = run_both(out, data)
+    assert chosen["judged_on"] == combined["judged_on"] == "validation, cross-fitted"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "parameters", "words"),
+    [
+        ("05", {"RUNS": "resnet"}, "probs_val.npz is not there"),
+        ("05", {"CANDIDATE": "best", **QUICK}, "CANDIDATE 'best': use one of half, flat"),
+        ("06", {}, "run 05_threshold_tuning.ipynb"),
+        ("06", {"CANDIDATE": "half", "ENSEMBLE": "mena", **QUICK}, "ENSEMBLE 'mena': use one of"),
+    ],
+)
+def test_wrong_names_stop_with_a_sentence(folders, number, parameters, words):
+    out, data = folders
+    fake_runs.write_out(out, data, {"resnet18-rgby-none": 1.0}, num_images=400)
+    parameters = parameters | ({"DATA": str(data)} if number == "06" else {})
+    record, _ = run_notebook(number, out, **parameters)
+    assert record["status"] == "failed" and words in record["error"]["message"]
