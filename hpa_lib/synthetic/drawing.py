@@ -48,11 +48,10 @@ def splat(field, cell: np.ndarray, x: np.ndarray, y: np.ndarray, weight: np.ndar
     pixel = top * size + left
     low = weight * low_share
     high = weight - low
-    canvas = np.bincount(pixel, high * (1 - right_share), size * size)
-    canvas[1:] += np.bincount(pixel, high * right_share, size * size)[:-1]
-    canvas[size:] += np.bincount(pixel, low * (1 - right_share), size * size)[:-size]
-    canvas[size + 1 :] += np.bincount(pixel, low * right_share, size * size)[: -size - 1]
-    return canvas.astype(np.float32).reshape(size, size)
+    high_right, low_right = high * right_share, low * right_share
+    pixels = np.concatenate([pixel, pixel + 1, pixel + size, pixel + size + 1])
+    shares = np.concatenate([high - high_right, high_right, low - low_right, low_right])
+    return np.bincount(pixels, shares, size * size).astype(np.float32).reshape(size, size)
 
 
 def discs(field, cell, x, y, radius_um: np.ndarray, brightness: np.ndarray) -> np.ndarray:

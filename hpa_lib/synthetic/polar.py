@@ -1,4 +1,4 @@
-"""Polar tables: every outline is 128 radii around the cell's origin, so that placing a point is a look-up, not a search.
+"""Polar tables: every outline is 128 radii around the cell's origin; placing a point is a look-up, not a search.
 
 The origin of a cell is the centre of its nucleus. All lengths are in micrometres, all angles in radians.
 """

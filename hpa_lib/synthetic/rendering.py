@@ -10,7 +10,6 @@ from hpa_lib.synthetic.field import Field, make_field
 from hpa_lib.synthetic.patterns import PATTERNS
 
 ATTEMPTS = 24  # geometries tried until every label's structure lies in the frame
-FAINTEST = 12.0  # grey levels: no label is drawn fainter, however dark the exposure
 WHOLE_FIELD = (16, 21, 22)  # labels whose structure lies between or round cells: no per-cell brightness
 PROTEIN_STREAM, VARIANT_STREAM, LABEL_STREAM = 1, 2, 3  # keep the random streams of one seed apart
 
@@ -105,12 +104,14 @@ def make_protein(seed: int, protein: int, labels: list[int], dark: bool, hardnes
     brightest = min(labels, key=lambda label: main[label], default=None)
     weights = rng.uniform(0.35, 0.9, label_names.NUM_LABELS)
     cell_sd = rng.choice([0.15, 0.35, 0.60], label_names.NUM_LABELS)
-    faintest = FAINTEST / exposure[imaging.GREEN]
     return Protein(
         line=line,
         exposure=exposure,
         weights={
-            label: max(PATTERNS[label].gain * (1 if label == brightest else weights[label]), faintest)
+            label: max(
+                PATTERNS[label].gain * (1 if label == brightest else weights[label]),
+                PATTERNS[label].faintest / exposure[imaging.GREEN],
+            )
             for label in labels
         },
         cell_sd={label: 0 if label in WHOLE_FIELD else cell_sd[label] for label in labels},
@@ -155,12 +156,14 @@ def _green_canvas(field, settings, canvases, label_rngs) -> np.ndarray:
 def _background(field, settings, rng, hardness) -> np.ndarray:
     """Unspecific light, whatever the labels: a weak fill, a dispersed pool in mitotic cells, specks of debris."""
     cytoplasm, nucleus = settings.background
-    canvas = cytoplasm * field.maps.cytoplasm + nucleus * field.maps.nucleus
-    canvas = canvas + rasters.per_cell(field.maps, np.where(field.cells.mitotic, rng.uniform(0.02, 0.12), 0))
+    canvas = np.float32(cytoplasm) * field.maps.cytoplasm + np.float32(nucleus) * field.maps.nucleus
+    dispersed = rng.uniform(0.02, 0.12)
+    if field.cells.mitotic.any():
+        canvas += rasters.per_cell(field.maps, np.where(field.cells.mitotic, dispersed, 0))
     width_um = field.size * field.um_per_px
     specks = int(rng.poisson(18 * hardness * (width_um / 164) ** 2))
     first = field.cells.centres[0]
     x, y = placing.uniform(rng, 0, width_um, specks) - first[0], placing.uniform(rng, 0, width_um, specks) - first[1]
     radius, light = placing.uniform(rng, 0.1, 0.35, specks), placing.uniform(rng, 0.2, 1.0, specks)
     debris = drawing.discs(field, np.zeros(specks, int), x, y, radius, light)
-    return (canvas + np.minimum(debris, 1.0)).astype(np.float32)
+    return canvas + np.minimum(debris, 1.0)

@@ -148,7 +148,9 @@ def _draw_all(out, jobs, settings, seed, workers, progress) -> None:
     ]
     workers = min(workers or _cores(), max(1, len(missing) // CHUNK))
     task = partial(_draw_one, out, settings.size, settings.um_per_px, seed)
-    with tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="image", disable=not progress) as bar:
+    with tqdm(
+        total=len(jobs), initial=len(jobs) - len(missing), unit="image", mininterval=0.5, disable=not progress
+    ) as bar:
         for _ in _run(task, missing, workers):
             bar.update()
 
