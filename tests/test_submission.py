@@ -14,6 +14,9 @@ HEADER = "Id,Predicted\n"
 GOOD = HEADER + "id-3,16 0\nid-1,25\nid-2,0\nid-0,1 2 3\n"
 
 
+lines = st.sampled_from([*GOOD.splitlines(), "id-3,99", "id-9,", "id-1", ""])
+
+
 @pytest.fixture
 def sample(tmp_path):
     path = tmp_path / "sample_submission.csv"
@@ -79,6 +82,21 @@ def test_findings_name_what_is_wrong(tmp_path, sample, text, words):
     findings = submission.check(write_text(tmp_path / "mine.csv", text), sample)
     assert any(words in finding for finding in findings), findings
     assert not any("\n" in finding for finding in findings)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.one_of(
+        st.binary(max_size=200), st.text(max_size=200).map(str.encode), st.lists(lines).map("\n".join).map(str.encode)
+    )
+)
+def test_no_file_at_all_breaks_the_check_or_passes_as_this_sample(tmp_path_factory, content):
+    folder = tmp_path_factory.getbasetemp()
+    sample = write_text(folder / "sample.csv", GOOD)
+    findings = submission.check(write_text(folder / "any.csv", content), sample)
+    assert all(isinstance(finding, str) and finding for finding in findings)
+    if not findings:
+        assert submission.read(folder / "any.csv")[0].tolist() == IDS.tolist()
 
 
 def test_all_findings_are_reported_at_once(tmp_path, sample):

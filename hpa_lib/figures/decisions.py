@@ -49,7 +49,7 @@ def f1_curves(
         ax.set_xlabel("threshold (logit scale)", fontsize=9)
     fig.supylabel("F1", fontsize=10)
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=5, fontsize=9, frameon=False)
-    text = "Upright lines: the chosen thresholds. Common classes have smooth hills; for rare ones a few images make the curve."
+    text = "Upright lines: the chosen thresholds. Common classes have smooth hills; a rare one's hill is a few images."
     return style.caption(fig, text, synthetic)
 
 
