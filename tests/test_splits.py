@@ -104,6 +104,13 @@ def test_images_without_labels_are_spread_too():
     assert np.bincount(splits.make_folds(labels, np.arange(100), 4, 0)).tolist() == [25] * 4
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_left_over_images_go_to_the_fold_with_most_room(seed):
+    labels = np.repeat(np.eye(28, dtype=np.uint8), 5, axis=0)  # five images a class: four folds get one, one is over
+    folds = splits.make_folds(labels, np.arange(140), 4, seed)
+    assert np.bincount(folds).tolist() == [35] * 4
+
+
 def test_random_folds_are_equal_in_size():
     assert np.bincount(splits.make_random_folds(10, 4, 0)).tolist() == [3, 3, 2, 2]
 
