@@ -68,6 +68,8 @@ def test_three_runs_from_probabilities_to_a_checked_submission(folders):
     assert combined["chosen"] == ensembles["cross_fitted"].idxmax()
     singles = ensembles[ensembles["kind"] == "single"]
     assert combined["best_single"] == singles["macro_f1"].idxmax() and len(singles) == 3
+    classes = pd.read_csv(out / "tables" / "ensemble_classes.csv")
+    assert classes["f1"].mean() == pytest.approx(ensembles.loc[combined["chosen"], "macro_f1"])
     assert combined["test_scores"]["chosen"]["macro_f1"] > 0.3
     members = pd.read_csv(out / "tables" / "ensemble_members.csv")
     assert sorted(members["member"].unique()) == sorted(fake_runs.RUNS)

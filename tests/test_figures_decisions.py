@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpa_lib import calibration, thresholds
+from hpa_lib import calibration, metrics, thresholds
 from hpa_lib import labels as label_names
 from hpa_lib.figures import decisions
 
@@ -95,6 +95,21 @@ def test_ensembles_stand_against_the_best_single_model():
     np.testing.assert_allclose(fig.axes[0].collections[1].get_offsets()[::-1, 0], table["macro_f1"])
     np.testing.assert_allclose(fig.axes[1].collections[1].get_offsets()[::-1, 0], table["gain"])
     assert [tick.get_text() for tick in fig.axes[0].get_yticklabels()] == ["union", "b", "a"]
+
+
+@pytest.mark.parametrize("with_probs", [True, False])
+def test_class_scores_are_sorted_by_positives(with_probs):
+    generator = np.random.default_rng(0)
+    labels = (generator.random((300, 28)) < np.linspace(0.5, 0.01, 28)).astype(np.uint8)
+    probs = np.clip(labels * 0.4 + generator.random(labels.shape) * 0.6, 0, 1)
+    preds = thresholds.apply(probs, 0.5)
+    table = metrics.class_table(labels, preds, probs if with_probs else None)
+    table = table.assign(f1_low=table["f1"] - 0.1, f1_high=table["f1"] + 0.1)
+    fig = decisions.class_scores(table, "hold-out")
+    assert f"Nucleoplasm  {labels[:, 0].sum()}" in texts(fig)
+    shown = fig.axes[0].collections[1].get_offsets()
+    np.testing.assert_allclose(shown[:, 0], table.sort_values("positives", kind="stable")["f1"])
+    assert len(fig.axes[0].collections) == 2 + with_probs
 
 
 def test_contributions_may_be_empty():

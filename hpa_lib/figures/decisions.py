@@ -148,6 +148,27 @@ def ensemble_scores(table: pd.DataFrame, baseline: str, judged_on: str, syntheti
     return style.caption(fig, text, synthetic)
 
 
+def class_scores(table: pd.DataFrame, judged_on: str, synthetic: bool = False) -> Figure:
+    """The F1 of every class with its interval, commonest class on top, and its average precision where it is known.
+
+    Args:
+        table: columns ``name``, ``positives``, ``f1``, ``f1_low``, ``f1_high``, and perhaps ``average_precision``.
+        judged_on: what it was measured on.
+    """
+    own = table.sort_values("positives", kind="stable", ignore_index=True)
+    own["name"] = [f"{name}  {count:,}" for name, count in zip(own["name"], own["positives"], strict=True)]
+    fig, ax = style.new_figure(8, 7.2)
+    _draw_scores(ax, own, ["f1", "f1_low", "f1_high"], label="F1, 95 % interval")
+    if "average_precision" in own:
+        ax.scatter(own["average_precision"], own.index, marker="D", s=22, color=style.COLORS["orange"], label="AP")
+    ax.set_xlim(-0.02, 1.02)
+    ax.set_ylim(-0.6, len(own) - 0.4)
+    ax.set_xlabel(f"F1 and average precision (AP) on the {judged_on}")
+    ax.legend(loc="lower right", frameon=False, fontsize=9)
+    text = "Beside the names: positives. AP needs no threshold: far right of the dot, a better one may help."
+    return style.caption(fig, text, synthetic)
+
+
 def contributions(table: pd.DataFrame, synthetic: bool = False) -> Figure:
     """What each member adds to an ensemble, with its paired interval.
 
