@@ -12,7 +12,7 @@ import numpy as np
 RED, GREEN, BLUE, YELLOW = range(4)
 EXPOSURE = (186.0, 112.0, 90.0, 258.0)  # grey levels per unit of canvas, R, G, B, Y
 EXPOSURE_SD = (0.45, 0.45, 0.40, 0.45)  # log-normal spread between proteins
-GAIN = ((3.0, 8.0), (5.0, 14.0), (2.0, 5.0), (4.0, 10.0))  # noise variance per grey level at .32 um/px
+GAIN = ((3.0, 8.0), (5.0, 14.0), (2.0, 5.0), (3.0, 8.0))  # noise variance per grey level at .32 um/px
 OFFSET = ((-5.5, 0.5), (-4.5, 1.0), (-7.0, -2.0), (-6.5, 0.0))  # grey levels; the real background is clipped to 0
 DARK = (0.18, 0.95, 0.35, 0.18)  # exposure of the 3072-px originals relative to the 2048-px ones
 BANK_SIZE = 1 << 21
@@ -48,9 +48,19 @@ def photograph(
         signal += np.float32(rng.uniform(*OFFSET[channel]))
         gain = rng.uniform(*GAIN[channel]) * (0.32 / um_per_px) ** 1.5 * (hardness if channel == GREEN else 1)
         gain = gain * np.sqrt(exposure[channel] / EXPOSURE[channel])  # half of a brighter exposure is detector gain
-        variance = np.maximum(signal, 0) * np.float32(gain) + np.float32(rng.uniform(0.1, 1.2))
-        image[..., channel] = np.clip(signal + np.sqrt(variance) * _noise(rng, size), 0, 255)
+        image[..., channel] = _detect(signal, gain, rng.uniform(0.1, 1.2), _noise(rng, size))
     return image
+
+
+def _detect(signal, gain, read_variance, noise):
+    """Grey levels 0..255 of a signal with shot noise (variance ``gain`` x signal) and read noise; works in place."""
+    spread = np.maximum(signal, 0)
+    spread *= np.float32(gain)
+    spread += np.float32(read_variance)
+    np.sqrt(spread, out=spread)
+    spread *= noise
+    spread += signal
+    return np.clip(spread, 0, 255, out=spread)
 
 
 def _bleed_through(canvases, strength):
@@ -71,7 +81,7 @@ def _blur(canvas, um_per_px, sharpness, haze):
     reduced = max(8, size // max(2, int(round(1.25 / um_per_px))))
     small = cv2.resize(sharp, (reduced, reduced), interpolation=cv2.INTER_AREA)
     veil = cv2.resize(cv2.GaussianBlur(small, (0, 0), 1.4), (size, size), interpolation=cv2.INTER_LINEAR)
-    return sharp + np.float32(haze) * veil
+    return cv2.scaleAdd(veil, haze, sharp)
 
 
 def _illumination(rng, size):

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-VERSION = "1.1"  # raise it with every change that alters images or labels; it is part of every Id
+VERSION = "1.2"  # raise it with every change that alters images or labels; it is part of every Id
 DARK_TRAIN, DARK_TEST = 0.22, 0.51  # shares of the darker 3072-px originals in the real training and test images
 
 

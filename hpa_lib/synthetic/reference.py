@@ -82,20 +82,22 @@ def reticulum_canvas(field, rng: np.random.Generator) -> np.ndarray:
     fine = 1 - np.abs(drawing.value_noise(field, rng, 2.1))
     coarse = 1 - np.abs(drawing.value_noise(field, rng, 3.4))
     slow = drawing.value_noise(field, rng, 14.0)
-    net = np.maximum(0.55 * fine + 0.45 * coarse, 0) ** 2
+    grain = 1 + 0.3 * drawing.value_noise(field, rng, 0.8)
+    net = np.maximum(0.55 * fine + 0.45 * coarse, 0) ** 2 * grain
     sheet = maps.cytoplasm * np.exp(-1.8 * maps.outward) * (0.30 + 0.70 * net) * (1 + 0.18 * slow)
     envelope = np.exp(-(((maps.from_nucleus - 0.25) / 0.42) ** 2)) * maps.cytoplasm
     return np.maximum(sheet + 0.18 * envelope, 0) + np.float32(0.08) * maps.nucleus
 
 
 def red_canvas(field, rng: np.random.Generator) -> np.ndarray:
-    """Red: the microtubules, spindles and bridges over a diffuse pool in the cytoplasm."""
+    """Red: the microtubules, spindles and bridges over a faint felt of microtubules too fine to draw one by one."""
     maps = field.maps
     threads = drawing.draw_walks(field, field.microtubules, field.microtubule_brightness) + 1.2 * field.spindle
-    threads = np.minimum(threads, 4.0) * np.float32(0.56 * (0.32 / field.um_per_px) ** 0.8)
+    threads = np.minimum(threads, 4.0) * np.float32(0.52 * (0.32 / field.um_per_px) ** 0.8)
+    threads = drawing.soften(field, threads, 0.17)
     threads = threads * (1 - np.float32(0.45) * maps.nucleus)  # those over the nucleus are partly out of focus
-    pool = maps.cytoplasm * (0.05 + 0.12 * np.exp(-1.6 * maps.outward))
-    pool = pool * (1 + 0.25 * drawing.value_noise(field, rng, 5.0)) + 0.05 * maps.nucleus
+    felt = np.maximum(1 - np.abs(drawing.value_noise(field, rng, 1.6)), 0) ** 2
+    pool = maps.cytoplasm * (0.06 + 0.20 * np.exp(-1.6 * maps.outward)) * (0.3 + 2.2 * felt) + 0.05 * maps.nucleus
     cell_light = rasters.per_cell(maps, rng.lognormal(0, 0.22, field.cells.count))
     return (threads + pool) * cell_light + np.minimum(0.55 * field.bridge, 0.9)
 
