@@ -75,7 +75,14 @@ def unpack(archive: str | Path, target: str | Path, max_bytes: int = MAX_BYTES, 
         with zipfile.ZipFile(archive) as opened:
             members = _safe_members(archive, opened, target.name)
             total = _check_size(archive, target, members, max_bytes)
-            bar = tqdm(total=total, desc=f"unpack {archive.name}", unit="B", unit_scale=True, disable=not progress)
+            bar = tqdm(
+                total=total,
+                desc=f"unpack {archive.name}",
+                unit="B",
+                unit_scale=True,
+                mininterval=2,
+                disable=not progress,
+            )
             with bar:
                 for info, name in members:
                     _write_member(opened, info, target / name)

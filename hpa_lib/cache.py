@@ -170,7 +170,7 @@ def _fill(partial: Path, data: Path, manifest: dict, workers: int, progress: boo
     header_bytes = (partial / "images.npy").stat().st_size - len(ids) * image_bytes
     block_length = max(1, BLOCK_BYTES // image_bytes)
     buffers = np.empty((2, block_length, size, size, 4), np.uint8)
-    bar = tqdm(total=len(ids), initial=done, desc=f"cache {part}", unit="image", disable=not progress)
+    bar = tqdm(total=len(ids), initial=done, desc=f"cache {part}", unit="image", mininterval=2, disable=not progress)
     with (
         open(partial / "images.npy", "r+b") as file,
         ThreadPoolExecutor(workers) as pool,

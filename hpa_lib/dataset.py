@@ -257,6 +257,10 @@ def _list_files(folder: Path) -> dict[str, int]:
 def _check_tables(folder: Path) -> tuple[list[dict], dict[str, list[str]]]:
     """Findings about the two tables, and the Ids of the good rows of each part."""
     findings, ids_of = [], {"train": [], "test": []}
+    if folder.is_file():
+        return [
+            _finding(folder.name, "is no folder", "unzip it (notebook 00 does) and check the folder", "stop")
+        ], ids_of
     for part, (name, _) in TABLES.items():
         if part == "test" and not (folder / name).exists():
             findings.append(_finding(name, "is not there", "training works; no submission can be made", "note", part))
@@ -288,7 +292,7 @@ def _check_part(folder: Path, part: str, ids: list[str], workers: int | None, pr
         remedy = "unpack the archive there, or work on the label table alone (notebook 01)"
         return [_finding(f"{part}/", "holds no PNG", remedy, "stop" if part == "train" else "note", part)]
     findings, sizes = [], {}
-    bar = tqdm(total=len(ids), desc=f"check {part}", disable=not progress)
+    bar = tqdm(total=len(ids), desc=f"check {part}", mininterval=2, disable=not progress)
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool, bar:
         for start in range(0, len(ids), BLOCK):
             block = ids[start : start + BLOCK]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpa_lib import __main__ as main_module
 from hpa_lib import dataset, png
 from hpa_lib import labels as label_names
 
@@ -453,6 +454,23 @@ def test_a_missing_folder_is_a_finding(tmp_path):
     findings = dataset.check(tmp_path / "nowhere", progress=False)
     assert findings["severity"].tolist() == ["stop", "note"]
     assert findings["problem"].iloc[0] == "is not there"
+
+
+def test_an_archive_is_no_folder(tmp_path):
+    (tmp_path / "all.zip").write_bytes(b"PK")
+    finding = one_finding(tmp_path / "all.zip", "stop")
+    assert finding["remedy"] == "unzip it (notebook 00 does) and check the folder"
+
+
+def test_hpa_check_exits_0_1_and_1(tiny_dataset, capsys):
+    data = tiny_dataset()
+    assert main_module.main(["check", str(data)]) == 0
+    as_16_bit(channel(data))
+    assert main_module.main(["check", str(data)]) == 0
+    assert main_module.main(["check", str(data), "--strict"]) == 1
+    cut(channel(data, color="red"))
+    assert main_module.main(["check", str(data)]) == 1
+    assert "train-0001_red.png: is cut off after" in capsys.readouterr().out
 
 
 def test_all_findings_come_at_once(tiny_dataset):
