@@ -66,7 +66,7 @@ def cooccurrence(counts: np.ndarray, lift: np.ndarray, synthetic: bool = False) 
         counts: int (28, 28).
         lift: float (28, 28), NaN where there are too few images to tell.
     """
-    fig, (left, right) = style.new_figure(15, 6.3, ncols=2)
+    fig, (left, right) = style.new_figure(15, 5.7, ncols=2)
     off_diagonal = np.where(np.eye(len(counts), dtype=bool), np.nan, counts)
     with np.errstate(divide="ignore"):
         logs = np.log10(np.where(off_diagonal > 0, off_diagonal, np.nan))
