@@ -6,6 +6,7 @@ thresholds move, and averages with other members need care. A temperature keeps 
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from hpa_lib import metrics
 
@@ -20,8 +21,8 @@ def logit(probs: np.ndarray) -> np.ndarray:
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-logits)), without overflow."""
-    return 0.5 * (1 + np.tanh(0.5 * np.asarray(logits)))
+    """1 / (1 + exp(-logits)), without overflow and, far below 0, without rounding to 0."""
+    return special.expit(logits)
 
 
 def reliability(labels: np.ndarray, probs: np.ndarray, bins: int = 15) -> pd.DataFrame:

@@ -3,17 +3,9 @@
 import keras
 import numpy as np
 
-from hpa_lib import augment
+from hpa_lib import augment, calibration
 
 TTA_MERGES = ("mean", "max")
-
-
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Probabilities float32 of logits of any size, without overflow."""
-    logits = np.asarray(logits, np.float64)
-    return np.where(logits >= 0, 1 / (1 + np.exp(-np.abs(logits))), 1 - 1 / (1 + np.exp(-np.abs(logits)))).astype(
-        np.float32
-    )
 
 
 def predict_logits(model: keras.Model, images: np.ndarray, rows: np.ndarray, batch_size: int = 64, turn: int = 0):
@@ -49,4 +41,5 @@ def predict_probs(model, images, rows, batch_size: int = 64, turns: int = 1, mer
     if not 1 <= turns <= 8 or merge not in TTA_MERGES:
         raise ValueError(f"turns {turns}, merge {merge!r}: use 1 to 8 turns and one of {', '.join(TTA_MERGES)}")
     views = [predict_logits(model, images, rows, batch_size, turn) for turn in range(turns)]
-    return sigmoid(np.mean(views, axis=0) if merge == "mean" else np.max(views, axis=0))
+    merged = np.mean(views, axis=0) if merge == "mean" else np.max(views, axis=0)
+    return calibration.sigmoid(merged).astype(np.float32)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from hpa_lib import checkpoints, losses, metrics, predict, store, thresholds
+from hpa_lib import calibration, checkpoints, losses, metrics, predict, store, thresholds
 
 MONITORS = ("val_macro_ap", "val_loss")  # threshold-free: checkpoints picked by F1 at .5 did badly in the competition
 
@@ -73,7 +73,7 @@ def fit(
     state = None if start_over else checkpoints.load_state(folder, settings)
     state = state or checkpoints.new_state(settings)
     loss_function = losses.make_loss(loss, class_weights)
-    optimizer = _optimizer(lr, epochs, len(train), weight_decay, warmup_epochs, clip_norm, ema)
+    optimizer = make_optimizer(lr, epochs, len(train), weight_decay, warmup_epochs, clip_norm, ema)
     model.compile(optimizer=optimizer, loss=loss_function, jit_compile=jit_compile)
     if state["epoch"] and not state["finished"]:
         optimizer.build(model.trainable_variables)
@@ -155,7 +155,16 @@ def _is_better(value, best, monitor):
     return best is None or (value < best if monitor == "val_loss" else value > best)
 
 
-def _optimizer(lr, epochs, steps, weight_decay, warmup_epochs, clip_norm, ema):
+def make_optimizer(
+    lr: float,
+    epochs: int,
+    steps: int,
+    weight_decay: float = 1e-4,
+    warmup_epochs: float = 1.0,
+    clip_norm: float = 1.0,
+    ema: float = 0.0,
+) -> keras.optimizers.Optimizer:
+    """AdamW with a linear warm-up and a cosine down to zero: see ``fit``; ``steps`` are those of one epoch."""
     warmup_steps = min(round(warmup_epochs * steps), epochs * steps - 1)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=lr / 25 if warmup_steps else lr,
@@ -174,7 +183,7 @@ def _optimizer(lr, epochs, steps, weight_decay, warmup_epochs, clip_norm, ema):
 def evaluate(model: keras.Model, val, loss_function) -> dict:
     """Loss, macro AP and macro F1 at .5, each computed once over the whole of ``val`` (never a mean over batches)."""
     logits = predict.predict_logits(model, val.images, val.rows)
-    labels, probs = val.labels[val.rows], predict.sigmoid(logits)
+    labels, probs = val.labels[val.rows], calibration.sigmoid(logits)
     preds = thresholds.apply(probs, np.full(labels.shape[1], 0.5))
     return {
         "val_loss": float(np.mean(keras.ops.convert_to_numpy(loss_function(labels, logits)))),

@@ -22,7 +22,8 @@ def gradient(name, labels, logits, weights):
         up, down = logits.copy(), logits.copy()
         up[index] += step
         down[index] -= step
-        result[index] = (value(name, labels, up, weights).mean() - value(name, labels, down, weights).mean()) / (2 * step)
+        rise = value(name, labels, up, weights).mean() - value(name, labels, down, weights).mean()
+        result[index] = rise / (2 * step)
     return result
 
 

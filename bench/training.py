@@ -1,0 +1,135 @@
+"""How fast training is here: `fit` beside the bare step, the chosen precision beside float32, PyTorch, imgaug.
+
+    python bench/training.py                                          # 128 px, batches of 32, three networks
+    python bench/training.py --models resnet18 --steps 4 --repeats 1  # a try
+
+All in one run, so the ratios can be trusted where the absolute figures cannot. *Bare* is one training step on a
+constant batch. *fit* is ``model.fit`` on batches from a memory-mapped cache, with the study's imgaug augmentation.
+Each network and precision runs in a process of its own; `bare` and `fit` take turns in it.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+MODELS = ("densenet", "resnet18", "inception_v2")
+PRECISIONS = ("float32", "mixed_bfloat16")
+
+
+def measure_keras(name: str, precision: str, options) -> dict:
+    """Images a second of the bare step and of ``fit``, medians over the repeats."""
+    import keras
+    import numpy as np
+
+    from hpa_lib import batches, losses, models, training
+
+    keras.config.set_dtype_policy(precision)
+    random = np.random.default_rng(0)
+    count = options.steps * options.batch
+    shape = (count, options.size, options.size, 4)
+    model = models.MODELS[name](image_size=options.size, channels="rgby")
+    optimizer = training.make_optimizer(lr=1e-3, epochs=100, steps=options.steps)
+    model.compile(optimizer=optimizer, loss=losses.make_loss("bce", np.ones(28)), jit_compile=False)
+    labels = (random.random((count, 28)) < 0.06).astype("float32")
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "images.npy", random.integers(0, 256, shape, np.uint8))
+        images = np.load(Path(folder) / "images.npy", mmap_mode="r")
+        recipe = {"shuffle": True, "augmentation": "report"}
+        train = batches.ImageBatches(images, labels, np.arange(count), options.batch, **recipe)
+        constant = np.array(images[: options.batch]), labels[: options.batch]
+        rates = {"bare": [], "fit": []}
+        for repeat in range(options.repeats + 1):  # the first one warms up
+            started = time.perf_counter()
+            for _ in range(options.steps):
+                model.train_on_batch(*constant)
+            middle = time.perf_counter()
+            model.fit(train, shuffle=False, verbose=0)
+            ended = time.perf_counter()
+            if repeat:
+                rates["bare"].append(count / (middle - started))
+                rates["fit"].append(count / (ended - middle))
+    return {kind: statistics.median(values) for kind, values in rates.items()}
+
+
+def measure_augmentation(options) -> dict:
+    """Images a second on one core of each augmentation at 224 px, four channels."""
+    import cv2
+    import numpy as np
+
+    from hpa_lib import augment
+
+    cv2.setNumThreads(1)
+    images = np.random.default_rng(0).integers(0, 256, (64, 224, 224, 4), np.uint8)
+    rates = {}
+    for name in ("report", "strong", "turns"):
+        times = []
+        for repeat in range(options.repeats + 2):
+            started = time.perf_counter()
+            augment.augment_images(images, name, list(range(repeat, repeat + 64)))
+            times.append(time.perf_counter() - started)
+        rates[name] = 64 / statistics.median(times[1:])
+    return rates
+
+
+def in_child(*arguments: str) -> dict:
+    """What a measurement in a process of its own printed last; ``{}``, with the reason printed, when it failed."""
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+    if done.returncode:
+        print(f"{' '.join(arguments)}: left out, {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+        return {}
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def measure_torch(options) -> dict:
+    """The best of eager and compiled PyTorch for ResNet18 in bfloat16, by the script that measures it on a GPU too."""
+    script = str(Path(__file__).with_name("models.py"))
+    sizes = ["--size", str(options.size), "--batch", str(options.batch), "--steps", str(options.steps)]
+    common = [script, "--measure", "torch", *sizes, "--repeats", str(options.repeats)]
+    rates = {"eager": in_child(*common, "--no-compile"), "compiled": in_child(*common)}
+    return {name: row["images_per_second"] for name, row in rates.items() if row}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
+    parser.add_argument("--size", type=int, default=128, help="pixels")
+    parser.add_argument("--batch", type=int, default=32, help="images")
+    parser.add_argument("--steps", type=int, default=20, help="steps in a timed block")
+    parser.add_argument("--repeats", type=int, default=3, help="timed blocks, of which the median counts")
+    parser.add_argument("--measure", default="", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure == "augmentation":
+        return print(json.dumps(measure_augmentation(options)))
+    if options.measure:
+        return print(json.dumps(measure_keras(*options.measure.split(":"), options)))
+    given = [f"--{name}={getattr(options, name)}" for name in ("size", "batch", "steps", "repeats")]
+    print(f"{'network':<14}{'precision':<16}{'bare img/s':>11}{'fit img/s':>11}{'fit/bare':>10}{'of float32':>12}")
+    bare = {}
+    for name in options.models:
+        for precision in PRECISIONS:
+            row = in_child(__file__, *given, "--measure", f"{name}:{precision}")
+            if not row:
+                continue
+            bare[name, precision] = row["bare"]
+            against = row["bare"] / bare.get((name, "float32"), row["bare"])
+            line = f"{name:<14}{precision:<16}{row['bare']:>11.1f}{row['fit']:>11.1f}"
+            print(line + f"{row['fit'] / row['bare']:>10.2f}{against:>12.2f}", flush=True)
+    if "resnet18" in options.models:
+        for name, rate in measure_torch(options).items():
+            best = max(bare.get(("resnet18", precision), 0) for precision in PRECISIONS)
+            print(
+                f"PyTorch ResNet18, bfloat16, {name}: {rate:.1f} img/s; Keras / PyTorch {best / rate:.2f}", flush=True
+            )
+    rates = in_child(__file__, *given, "--measure", "augmentation")
+    print("augmentation, 224 px, one core:", {name: round(rate) for name, rate in rates.items()}, "img/s")
+    print(f"exact turns / imgaug {rates['turns'] / rates['report']:.1f}")
+    return None
+
+
+if __name__ == "__main__":
+    main()
