@@ -52,9 +52,10 @@ def make_split(labels: np.ndarray, groups: np.ndarray, num_folds: int, holdout: 
     return folds
 
 
-def make_random_folds(num_images: int, num_folds: int, seed: int) -> np.ndarray:
-    """What most people do: equal folds after a shuffle, int (N,), blind to labels and groups. For comparison."""
-    return np.random.default_rng(seed).permutation(num_images) % num_folds
+def make_random_folds(groups: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
+    """Folds after a plain shuffle of the groups, int (N,), blind to the labels. For comparison only."""
+    names, group_of = np.unique(np.asarray(groups), return_inverse=True)
+    return (np.random.default_rng(seed).permutation(len(names)) % num_folds)[group_of]
 
 
 def count_table(labels: np.ndarray, folds: np.ndarray) -> pd.DataFrame:

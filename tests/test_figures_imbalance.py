@@ -80,7 +80,9 @@ def test_label_sets_run_up_to_all_images(labels):
 def test_split_balance_draws_our_folds_over_the_random_ones(labels):
     folds = splits.make_folds(labels, np.arange(len(labels)), 5, 0)
     ours = eda.emptiest_fold(labels, folds, 5)
-    random = np.stack([eda.emptiest_fold(labels, splits.make_random_folds(900, 5, seed), 5) for seed in range(10)])
+    random = np.stack(
+        [eda.emptiest_fold(labels, splits.make_random_folds(np.arange(900), 5, seed), 5) for seed in range(10)]
+    )
     counts = labels.sum(axis=0)
     fig = draw(imbalance.split_balance(counts, 5, ours, random))
     order = np.argsort(counts, kind="stable")

@@ -111,8 +111,11 @@ def test_left_over_images_go_to_the_fold_with_most_room(seed):
     assert np.bincount(folds).tolist() == [35] * 4
 
 
-def test_random_folds_are_equal_in_size():
-    assert np.bincount(splits.make_random_folds(10, 4, 0)).tolist() == [3, 3, 2, 2]
+def test_random_folds_are_equal_in_size_and_keep_groups():
+    assert np.bincount(splits.make_random_folds(np.arange(10), 4, 0)).tolist() == [3, 3, 2, 2]
+    folds = splits.make_random_folds(np.repeat(["a", "b", "c", "d"], 3), 2, 0)
+    assert np.bincount(folds).tolist() == [6, 6]
+    assert (folds.reshape(4, 3) == folds[::3, None]).all()
 
 
 def test_count_table_adds_up():

@@ -146,7 +146,7 @@ def split_balance(
     ax.set_xticks(places, names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     ax.set_ylim(-4, 112)
     ax.set_ylabel("images in the emptiest fold\n(% of the fair share)")
-    ax.legend(loc="lower right", fontsize=8)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8)
     text = f"{num_folds} folds. Classes with their number of images. At 0 % some fold has no image of the class."
     return style.caption(fig, text, synthetic)
 
