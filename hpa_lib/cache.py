@@ -22,7 +22,7 @@ from hpa_lib import dataset
 
 VERSION = 1
 RESIZE = "area"  # cv2.INTER_AREA: the mean of the source pixels under each cache pixel
-BLOCK_BYTES = 2**25  # cached bytes between two marks of progress: what a kill can lose, and half of what is in memory
+BLOCK_BYTES = 2**24  # cached bytes between two marks of progress: what a kill can lose, and half of what is in memory
 SPARE = 256 * 2**20  # bytes that must stay free beside the cache
 
 
