@@ -1,0 +1,143 @@
+"""A person opens a notebook in JupyterLab and chooses "Run All Cells": in a real Chromium, on a tiny data set.
+
+Each test leaves a picture of what that person sees in ``outputs/browser/``.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import nbformat
+import pytest
+
+from hpa_lib import paths, synthetic
+
+pytestmark = pytest.mark.browser
+CHROMIUM = shutil.which("chromium")
+PICTURES = paths.PROJECT / "outputs" / "browser"
+LONGEST = 300  # seconds one notebook may take
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """JupyterLab with its own settings on a copy of ``notebooks/``: its address and the folder of the copy."""
+    folder = tmp_path_factory.mktemp("lab")
+    shutil.copytree(paths.PROJECT / "notebooks", folder / "notebooks")
+    data = synthetic.write_dataset(folder / "data", images=150, workers=2, progress=False)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "share", "JUPYTER_RUNTIME_DIR": "runtime"}
+    environment = os.environ | {name: str(folder / place) for name, place in own.items()}
+    environment |= {"HPA_DATA": str(data), "HPA_OUT": str(folder / "out")}
+    options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--IdentityProvider.token=tests"]
+    options += ["--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    with open(folder / "lab.log", "w") as log:
+        command = [sys.executable, "-m", "jupyterlab", *options]
+        server = subprocess.Popen(command, cwd=folder / "notebooks", env=environment, stdout=log, stderr=log)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_for_server(f"{address}/api?token=tests", server, folder / "lab.log")
+        yield address, folder / "notebooks"
+    finally:
+        server.terminate()
+        server.wait(timeout=60)
+
+
+def wait_for_server(address, server, log):
+    for _ in range(120):
+        assert server.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                return json.load(answer)
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError(log.read_text())
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not CHROMIUM:
+        pytest.skip("no chromium here: make browser installs it")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, request):
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(60_000)
+    yield page
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=PICTURES / f"{request.node.name}.png")  # also of what a failed test saw
+    page.close()
+
+
+def run_all(page, address, name):
+    """Open the notebook and choose Run > Run All Cells, as a person does."""
+    page.goto(f"{address}/lab/tree/{name}.ipynb?token=tests&reset")
+    page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
+    wait_for_kernel(page, address, name)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name=re.compile("^Run All Cells$")).click()
+
+
+def wait_for_kernel(page, address, name):
+    """Before its kernel has answered once, JupyterLab passes over every cell in silence."""
+    for _ in range(120):
+        with urllib.request.urlopen(f"{address}/api/sessions?token=tests", timeout=10) as answer:
+            kernels = [session["kernel"] for session in json.load(answer) if session["path"] == f"{name}.ipynb"]
+        if any(kernel["execution_state"] == "idle" and kernel["connections"] for kernel in kernels):
+            break
+        page.wait_for_timeout(500)
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
+    page.wait_for_timeout(1000)
+
+
+def wait_until_all_ran(page, path):
+    """The saved notebook, once each of its code cells was run or one has failed."""
+    for _ in range(LONGEST):
+        page.keyboard.press("Control+s")
+        page.wait_for_timeout(1000)
+        notebook = nbformat.read(path, as_version=4)
+        cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        failed = any(output.output_type == "error" for cell in cells for output in cell.outputs)
+        if failed or all(cell.execution_count for cell in cells):
+            return cells
+    waiting = [cell.id for cell in cells if not cell.execution_count]
+    raise AssertionError(f"after {LONGEST} s these cells have not run: {waiting}")
+
+
+def scroll_to_figure(page):
+    """Turn the wheel over the notebook until a figure is on the screen."""
+    page.mouse.move(700, 500)
+    for _ in range(80):
+        figures = page.locator(".jp-OutputArea img")
+        if any(figures.nth(index).is_visible() for index in range(figures.count())):
+            figures.first.scroll_into_view_if_needed()
+            return
+        page.mouse.wheel(0, 400)
+        page.wait_for_timeout(150)
+    raise AssertionError("no figure came into view")
+
+
+@pytest.mark.parametrize("name", ["00_data", "01_eda_label_imbalance"])
+def test_run_all(page, lab, name):
+    address, folder = lab
+    run_all(page, address, name)
+    cells = wait_until_all_ran(page, folder / f"{name}.ipynb")
+    outputs = [output for cell in cells for output in cell.outputs]
+    errors = [f"{output.ename}: {output.evalue}" for output in outputs if output.output_type == "error"]
+    assert errors == []
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    page.keyboard.press("Control+Home")
+    scroll_to_figure(page)
