@@ -42,6 +42,12 @@ def test_cardinality_and_company_stay_natural(name, seed):
     assert alone[17] == alone[15] == alone[10] == 0  # never alone in the real table either
 
 
+def test_the_floor_keeps_the_number_of_labels_an_image():
+    """The real table has 1.634; the floor's companions alone would push the quick profile to 1.67."""
+    made = [plan(seed=seed).labels.sum(1).mean() for seed in range(8)]
+    assert abs(np.mean(made) - 1.634) < 0.02
+
+
 @pytest.mark.parametrize("name", ["quick", "course"])
 def test_pairs_are_as_frequent_as_in_the_real_table(name):
     """Pairs of two classes that the floor leaves alone: |log ratio| under .3 where 20 or more are expected."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -29,7 +30,7 @@ def read_table(path):
 
 
 def digest(folder):
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in folder.rglob("[!.]*") if path.is_file())
     content = [path.relative_to(folder).as_posix().encode() + path.read_bytes() for path in files]
     return hashlib.sha256(b"".join(content)).hexdigest()
 
@@ -142,6 +143,38 @@ def alive_in_session(session):
     listing = subprocess.run(["ps", "-eo", "sid=,stat="], capture_output=True, text=True, check=True).stdout
     rows = [line.split() for line in listing.splitlines()]
     return sum(int(sid) == session and not state.startswith("Z") for sid, state in rows)
+
+
+def test_no_reader_ever_sees_half_a_file(tmp_path, monkeypatch):
+    """A disk that fills up in the middle of a write leaves neither the file nor a leftover."""
+    whole_write = Path.write_bytes
+
+    def half_write(path, content):
+        whole_write(path, content[: len(content) // 2])
+        raise OSError("no space left on device")
+
+    synthetic.write_dataset(tmp_path / "data", workers=1, **SMALL)
+    before = digest(tmp_path / "data")
+    lost = sorted((tmp_path / "data" / "train").iterdir())[0]
+    lost.unlink()
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+        patch.setattr(Path, "write_bytes", half_write)
+        synthetic.write_dataset(tmp_path / "data", workers=1, **SMALL)
+    assert not lost.exists()
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".part")]
+    synthetic.write_dataset(tmp_path / "data", workers=1, **SMALL)
+    assert digest(tmp_path / "data") == before
+
+
+def test_half_files_of_a_killed_run_are_removed(small):
+    old, fresh = small / "train" / ".a.1.part", small / "train" / ".b.2.part"
+    old.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    fresh.write_bytes(b"another process is writing this")
+    synthetic.write_dataset(small, workers=1, **SMALL)
+    assert not old.exists()
+    assert fresh.exists()
+    fresh.unlink()
 
 
 def test_other_settings_are_refused(small):

@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -35,6 +36,7 @@ PARTS = ("train", "test")
 NAMESPACE = uuid.UUID("8d1f3c52-6b0e-5a64-9c0d-2f4b1e7a9d31")
 PNG_SETTINGS = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 CHUNK = 8  # images handed to a process at once
+STALE = 10  # seconds: a half file of this age has lost its writer
 
 
 class Job(NamedTuple):
@@ -142,6 +144,7 @@ def _claim(out: Path, card: dict) -> None:
 
 def _draw_all(out, jobs, settings, seed, workers, progress) -> None:
     """Draw every image of which a file is missing, with a progress bar over all of them."""
+    _remove_half_files(out)
     present = {f"{part}/{name}" for part in PARTS for name in os.listdir(out / part)}
     missing = [
         job for job in jobs if any(f"{job.part}/{job.id}_{color}.png" not in present for color in label_names.CHANNELS)
@@ -153,6 +156,13 @@ def _draw_all(out, jobs, settings, seed, workers, progress) -> None:
     ) as bar:
         for _ in _run(task, missing, workers):
             bar.update()
+
+
+def _remove_half_files(out: Path) -> None:
+    """Remove what killed writers left behind; a writer still at work (another process) keeps its file."""
+    for half in [half for folder in (out, *map(out.joinpath, PARTS)) for half in folder.glob(".*.part")]:
+        if time.time() - half.stat().st_mtime > STALE:
+            half.unlink(missing_ok=True)
 
 
 def _cores() -> int:
