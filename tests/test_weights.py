@@ -372,12 +372,22 @@ def test_status_has_a_row_for_each_model(tmp_path):
     assert rows["inception_v2"]["present"] == "yes" and rows["inception_v2"]["path"] == str(project)
 
 
-def test_start_says_what_the_model_really_got():
+def test_start_says_what_the_model_really_got(tmp_path, monkeypatch):
     missing = weights.start(resnet())
     assert missing["weights"] == "from scratch"
     assert missing["message"].startswith("NO PRETRAINED WEIGHTS for resnet18") and "FROM SCRATCH" in missing["message"]
     assert weights.start(resnet(), pretrained=False)["message"] == "resnet18 starts from random weights, as asked."
     assert "no public weights" in weights.start(models.MODELS["densenet"](image_size=64))["message"]
     loaded = weights.start(inception(), path=SLIM)
-    assert loaded["weights"] == "ImageNet" and loaded["file"] == str(SLIM.resolve()) and len(loaded["unused"]) == 2
+    assert loaded["weights"] == "own file" and loaded["file"] == str(SLIM.resolve()) and len(loaded["unused"]) == 2
     assert "stem came with biases" in loaded["message"]
+    assert "ImageNet" not in loaded["message"]
+    (tmp_path / "resnet18.safetensors").write_bytes(TORCH.read_bytes())
+    monkeypatch.setenv("HPA_WEIGHTS", str(tmp_path))
+    assert weights.start(resnet())["weights"] == "ImageNet"
+    kernels = []
+    for yellow in stem.YELLOW_MODES:
+        model = resnet(channels="rgby")
+        weights.start(model, path=TORCH, yellow=yellow)
+        kernels.append(model.get_layer("stem.conv1").get_weights()[0])
+    assert np.array_equal(kernels[0][:, :, :3], kernels[1][:, :, :3]) and not np.array_equal(*kernels)

@@ -97,17 +97,21 @@ def status() -> list[dict[str, str]]:
     return rows
 
 
-def start(model: keras.Model, pretrained: bool = True, path: str | Path = "") -> dict:
+def start(
+    model: keras.Model, pretrained: bool = True, path: str | Path = "", yellow: str = "mean", rescale: bool = False
+) -> dict:
     """Give a fresh model its first weights, and get the record of what it really got, for the run and the report.
 
     Args:
         model: one of ``models.MODELS``; its name says which.
         pretrained: look for ImageNet weights; False trains from scratch on purpose.
         path: a weight file of your own, or ``""`` to search as ``find`` does.
+        yellow, rescale: how a 4-channel stem takes its yellow filters, see ``stem.inflate``.
 
     Returns:
-        ``weights`` (``"ImageNet"`` or ``"from scratch"``), ``file``, ``unused`` (tensor names) and ``message``, a line
-        to print; where pretraining was wanted and is missing it starts with ``NO PRETRAINED WEIGHTS``.
+        ``weights`` (``"ImageNet"``, ``"own file"`` where ``path`` was given, or ``"from scratch"``), ``file``,
+        ``unused`` (tensor names) and ``message``, a line to print; where pretraining was wanted and is missing it
+        starts with ``NO PRETRAINED WEIGHTS``.
     """
     scratch = {"weights": "from scratch", "file": "", "unused": []}
     if not pretrained:
@@ -121,11 +125,13 @@ def start(model: keras.Model, pretrained: bool = True, path: str | Path = "") ->
     if found is None:
         text = f"NO PRETRAINED WEIGHTS for {model.name} ({reason}): training FROM SCRATCH, expect a lower score. "
         return {**scratch, "message": f"{text}`hpa weights` says how to get them."}
-    unused = LOADERS[model.name](model, found)
-    message = f"{model.name} starts from the ImageNet weights in {found.name}; {len(unused)} tensors not used."
+    unused = LOADERS[model.name](model, found, yellow, rescale)
+    origin = "own file" if path else "ImageNet"  # what a file of one's own was trained on is not ours to say
+    kind = "weights" if path else "ImageNet weights"
+    message = f"{model.name} starts from the {kind} in {found.name}; {len(unused)} tensors not used."
     if model.name == "inception_v2":
         message += f" Its stem came with {inception_v2_stem(found)}."
-    return {"weights": "ImageNet", "file": str(found), "unused": unused, "message": message}
+    return {"weights": origin, "file": str(found), "unused": unused, "message": message}
 
 
 def load_resnet18(
