@@ -75,8 +75,9 @@ def run_notebook(step: plan.Step, out: Path, cell_timeout: int | None = None) ->
     executed = out / "notebooks" / f"{step.name}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
     log = executed.with_suffix(".log")
-    start, memory, error = time.monotonic(), [None], None
+    start, memory, process = time.monotonic(), [None], None
     try:
+        executed.unlink(missing_ok=True)  # never an older run's copy in place of this one's
         with started_kernel(step.notebook.parent, log) as kernel:
             process = kernel.provisioner.process
             executed_notebook = papermill.execute_notebook(
@@ -94,12 +95,14 @@ def run_notebook(step: plan.Step, out: Path, cell_timeout: int | None = None) ->
     except CellTimeoutError:
         status, error = "killed", {"name": "CellTimeout", "message": f"a cell took longer than {cell_timeout} s"}
     except (DeadKernelError, RuntimeError):
-        status, error = "killed", {"name": "KernelDied", "message": _why_dead(process.poll())}
+        status, error = "killed", {"name": "KernelDied", "message": _why_dead(process and process.poll())}
+    except OSError as problem:  # the disk is full, say
+        status, error = "failed", {"name": type(problem).__name__, "message": str(problem)}
     except KeyboardInterrupt:
         status, error = "interrupted", {"name": "Interrupted", "message": "stopped by Ctrl-C or SIGTERM"}
     if error:
         error["cell"] = _mark_stopped_cell(executed, error, status)
-    if log.stat().st_size == 0:
+    if log.exists() and log.stat().st_size == 0:
         log.unlink()
     seconds = round(time.monotonic() - start, 1)
     return {"status": status, "seconds": seconds, "peak_memory_mb": memory[-1], "error": error}
@@ -237,7 +240,7 @@ def _every_cell_ran(notebook: nbformat.NotebookNode) -> tuple[str, dict | None]:
 
 def _mark_stopped_cell(executed: Path, error: dict, status: str) -> str | None:
     """The id of the cell where the run stopped; the executed copy then shows it as failed and the rest as not run."""
-    if not executed.exists():
+    if not executed.is_file():
         return None
     notebook = nbformat.read(executed, as_version=4)
     times = [cell.metadata.get("papermill", {}).get("start_time") for cell in notebook.cells]

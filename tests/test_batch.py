@@ -130,6 +130,13 @@ def test_native_crash_leaves_its_traceback_beside_the_copy(run, tmp_path):
     assert (tmp_path / "out" / "notebooks" / "a.log").stat().st_size > 0
 
 
+def test_copy_that_cannot_be_written_is_a_failed_step(run, tmp_path):
+    (tmp_path / "out" / "notebooks" / "a.ipynb").mkdir(parents=True)
+    record = run(["1"], ["2"])
+    assert record["status"] == stored_record(tmp_path)["status"] == "failed"
+    assert "a.ipynb" in record["steps"][0]["error"]["message"]
+
+
 def test_second_run_replaces_its_steps_and_keeps_the_others(run, tmp_path):
     run(["1"], ["1 / 0"], ["3"])
     steps = [plan.Step("b", write_notebook(tmp_path / "notebooks" / "0_b.ipynb", "2"), {})]
