@@ -48,7 +48,7 @@ ROOMS = {  # room -> the rooms it may import; figures, models and synthetic are 
     "__init__": "",
 }
 ONLY_IN = {  # package -> the files or rooms that may name it
-    "tensorflow": {"device.py", "models/tensor_files.py"},
+    "tensorflow": {"device.py", "models/norm.py", "models/tensor_files.py"},
     "keras": {"models", "losses", "batches", "device", "checkpoints", "training", "predict", "explain"},
     "jax": {"device"},
     "torch": set(),

@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 from hpa_lib import labels
-from hpa_lib.models import stem
+from hpa_lib.models import norm, stem
 
 OPEN_DROPOUT = 0.25  # where the report names no rate
 SMALLEST = 62  # pixels; from 94 on every convolution is exactly the report's
@@ -54,7 +54,7 @@ def build(
 
 
 def _normalise(x, name: str):
-    return layers.BatchNormalization(momentum=stem.BATCH_NORM_MOMENTUM, name=name)(x)
+    return norm.BatchNorm(momentum=stem.BATCH_NORM_MOMENTUM, name=name)(x)
 
 
 def _convolve(x, filters: int, width: float, name: str):

@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 from hpa_lib import labels
-from hpa_lib.models import stem
+from hpa_lib.models import norm, stem
 
 SMALLEST = 32  # pixels: five halvings
 
@@ -47,5 +47,5 @@ def build(
 
 
 def _steady(x, dropout: float, number: int):
-    x = layers.BatchNormalization(momentum=stem.BATCH_NORM_MOMENTUM, name=f"head_bn{number}")(x)
+    x = norm.BatchNorm(momentum=stem.BATCH_NORM_MOMENTUM, name=f"head_bn{number}")(x)
     return layers.Dropout(dropout, name=f"head_dropout{number}")(x)

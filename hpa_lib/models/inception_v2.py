@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers
 
 from hpa_lib import labels
-from hpa_lib.models import stem
+from hpa_lib.models import norm, stem
 
 STEM = "Conv2d_1a_7x7"
 LOGITS = "InceptionV2/Logits/Conv2d_1c_1x1"
@@ -87,9 +87,7 @@ def _open_stem(x, width: float, stem_norm: bool):
 
 
 def _normalise(x, name: str):
-    return layers.BatchNormalization(
-        epsilon=EPSILON, scale=False, momentum=stem.BATCH_NORM_MOMENTUM, name=f"{name}.BatchNorm"
-    )(x)
+    return norm.BatchNorm(epsilon=EPSILON, scale=False, momentum=stem.BATCH_NORM_MOMENTUM, name=f"{name}.BatchNorm")(x)
 
 
 def _convolve(x, filters: int, side: int, stride: int, width: float, name: str):

@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers
 
 from hpa_lib import labels
-from hpa_lib.models import stem
+from hpa_lib.models import norm, stem
 
 SMALLEST = 32  # pixels: five halvings
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))  # filters, stride of the first of two blocks
@@ -56,7 +56,7 @@ def _convolve(x, filters: int, side: int, stride: int, name: str, norm_name: str
         x = layers.ZeroPadding2D(side // 2, name=f"{name}_pad")(x)
         padding = "valid"
     x = layers.Conv2D(filters, side, stride, padding, use_bias=False, kernel_initializer="he_normal", name=name)(x)
-    return layers.BatchNormalization(epsilon=1e-5, momentum=stem.BATCH_NORM_MOMENTUM, name=norm_name)(x)
+    return norm.BatchNorm(epsilon=1e-5, momentum=stem.BATCH_NORM_MOMENTUM, name=norm_name)(x)
 
 
 def _add_block(x, filters: int, stride: int, name: str):
