@@ -7,6 +7,7 @@ import tomllib
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from hpa_lib import paths
@@ -58,6 +59,13 @@ def test_lock_is_complete_without_dependencies_being_resolved(locked, python):
             if not version or not requirement.specifier.contains(version, prereleases=True):
                 missing.append(f"{name} asks for {text}, locked is {version}")
     assert missing == ["imgaug asks for opencv-python, locked is None"]
+
+
+@pytest.mark.parametrize("python", ["3.11.2", "3.12.0"])
+def test_locked_versions_take_early_pythons(locked, python):
+    """Debian 12 has 3.11.2; a locked version that refuses it could not be installed there."""
+    wanted = {name: importlib.metadata.metadata(name).get("Requires-Python") for name in locked}
+    assert [name for name, text in wanted.items() if text and not SpecifierSet(text).contains(python)] == []
 
 
 def test_lock_needs_no_display_and_no_torch(locked):
