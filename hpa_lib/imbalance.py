@@ -70,3 +70,21 @@ def sampling_weights(labels: np.ndarray, power: float = 0.5, cap: float = 12.0) 
     rarity = np.minimum((counts.max() / counts) ** power, cap)
     rarest = np.where(labels > 0, rarity, 1.0).max(axis=1)  # (N, C) -> (N,)
     return rarest / rarest.sum()
+
+
+def prior_logits(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The logits of a model that knows nothing but how common each class is: where a fresh network should start.
+
+    From zero, the first epochs only teach 28 times "this is rare" (Lin et al. 2017, "Focal Loss for Dense Object
+    Detection", section 3.3). With weights it is the frequency that the weighted loss believes in.
+
+    Args:
+        labels: (N, C) multi-hot, of the training part.
+        weights: float (C,), from ``class_weights``.
+
+    Returns:
+        float32 (C,).
+    """
+    present = weights * np.maximum(np.asarray(labels).sum(axis=0, dtype=float), 0.5)
+    absent = np.maximum((1 - np.asarray(labels, float)).sum(axis=0), 0.5)
+    return np.log(present / absent).astype(np.float32)

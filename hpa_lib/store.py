@@ -94,10 +94,10 @@ def load_table(out: Path, name: str) -> pd.DataFrame:
     return pd.read_csv(need(out, name), dtype=texts, keep_default_na=True)
 
 
-def save_figure(out: Path, name: str, fig) -> Path:
-    """Write a matplotlib figure as ``out/figures/<name>.png`` at 150 dpi."""
+def save_figure(out: Path, name: str, fig) -> None:
+    """Write a matplotlib figure as ``out/figures/<name>.png`` at 150 dpi (and print nothing below it in a notebook)."""
     path = Path(out) / "figures" / f"{name}.png"
-    return write_atomic(path, lambda temporary: fig.savefig(temporary, dpi=150, bbox_inches="tight"))
+    write_atomic(path, lambda temporary: fig.savefig(temporary, dpi=150, bbox_inches="tight"))
 
 
 def save_split(out: Path, ids: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: np.ndarray) -> Path:

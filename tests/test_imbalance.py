@@ -43,3 +43,16 @@ def test_sampling_follows_the_rarest_label():
     assert weights.sum() == pytest.approx(1)
     assert weights[1] / weights[99] == pytest.approx(5)  # sqrt(100 / 4)
     assert weights[0] / weights[99] == pytest.approx(8)  # sqrt(100 / 1), capped
+
+
+def test_prior_logits_are_where_the_weighted_loss_is_smallest():
+    labels = np.zeros((100, 2), int)
+    labels[:30, 0] = 1
+    logits = imbalance.prior_logits(labels, np.array([1.0, 4.0]))
+    assert 1 / (1 + np.exp(-logits[0])) == pytest.approx(0.3)
+    assert np.isfinite(logits[1]) and logits[1] < -3
+    labels[:10, 1] = 1
+    grid = np.linspace(-5, 5, 2001)
+    loss = 4 * 10 * np.log1p(np.exp(-grid)) + 90 * np.log1p(np.exp(grid))
+    best = grid[loss.argmin()]
+    assert imbalance.prior_logits(labels, np.array([1.0, 4.0]))[1] == pytest.approx(best, abs=0.01)

@@ -128,9 +128,9 @@ def test_densenet_is_the_reports():
             found.append(f"dense {layer.units} {layer.activation.__name__}")
     entry = [f"conv 3 {filters} valid relu" for filters in (8, 8, 16)]
     parallel = [f"conv {side} 16 same relu" for side in (3, 5, 7, 1)]
-    blocks = [[f"conv 3 {filters} valid relu", "pool", "drop 0.25"] for filters in (32, 64, 128)]
+    blocks = [[f"conv 3 {filters} valid relu", "pool", "drop 0.1"] for filters in (32, 64, 128)]
     head = ["drop 0.5", "dense 28 relu", "drop 0.1", "dense 28 linear"]
-    expected = [*entry, "pool", "drop 0.25", *parallel, "pool", "drop 0.25", *sum(blocks, []), *head]
+    expected = [*entry, "pool", "drop 0.1", *parallel, "pool", "drop 0.1", *sum(blocks, []), *head]
     assert found == expected
 
 
