@@ -18,9 +18,11 @@ def class_weights(counts: np.ndarray, weights: np.ndarray, synthetic: bool = Fal
         weights: float (28,), from ``imbalance.class_weights``.
     """
     order = np.argsort(counts)[::-1]
-    fig, ax = style.new_figure(10, 3.8)
+    fig, ax = style.new_figure(10, 4.8)
     ax.bar(range(len(order)), counts[order], color=style.COLORS["sky"])
     ax.set_yscale("log")
+    ax.set_ylim(0.5, None)
+    ax.yaxis.set_major_formatter("{x:,.0f}")
     ax.set_ylabel("training images", color=style.COLORS["blue"])
     ax.set_xticks(range(len(order)), [label_names.LABELS[one] for one in order], rotation=60, ha="right", fontsize=8)
     right = ax.twinx()
