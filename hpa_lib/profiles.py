@@ -9,7 +9,7 @@ it. ``data`` and ``out`` are the folders used without ``--data`` and ``--out``; 
 from hpa_lib import paths
 
 # The study's CNN has maps of 8 and 16 filters only: bfloat16 brings it nothing (bench/training.py).
-SMALL = {"EPOCHS": 5, "PRECISION": "float32"}
+SMALL = {"EPOCHS": 4, "PRECISION": "float32"}
 
 DEMO = {  # the whole study in minutes on two cores
     "data": paths.DEFAULT_DATA,
