@@ -97,6 +97,7 @@ def rare_positives(table: pd.DataFrame, synthetic: bool = False) -> Figure:
     for number, (run, color) in enumerate(zip(runs, colors, strict=True)):
         ax.bar(np.arange(len(table)) + number * width, table[run], width, color=color, label=run)
     ax.set_xticks(np.arange(len(table)) + 0.4 - width / 2, table["class"], rotation=30, ha="right", fontsize=8)
+    ax.yaxis.get_major_locator().set_params(integer=True)
     ax.set_ylabel("images of the hold-out")
     ax.legend(fontsize=8)
     return style.caption(
