@@ -130,8 +130,9 @@ def scroll_to_figure(page):
     raise AssertionError("no figure came into view")
 
 
-@pytest.mark.parametrize("name", ["00_data", "01_eda_label_imbalance"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in (paths.PROJECT / "notebooks").glob("*.ipynb")))
 def test_run_all(page, lab, name):
+    """In order: each notebook reads what those before it stored."""
     address, folder = lab
     run_all(page, address, name)
     cells = wait_until_all_ran(page, folder / f"{name}.ipynb")
