@@ -1,13 +1,25 @@
 import os
+import warnings
 from pathlib import Path
 
 import cv2
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from hpa_lib import labels as label_names
 
 REAL_SAMPLES = Path(os.environ.get("HPA_REAL_SAMPLES", Path(__file__).parents[2] / "shared" / "real_samples"))
+
+
+@pytest.fixture
+def strict_figures():
+    """Any warning of the test fails it, and its figures are closed. Sockets of older tests may close meanwhile."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+    plt.close("all")
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """The pictures of decisions show the numbers that they are given, without warnings, for one run and for many."""
 
-import warnings
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -14,12 +12,7 @@ from hpa_lib.figures import decisions
 GRID = calibration.sigmoid(np.linspace(-7, 7, 50))
 
 
-@pytest.fixture(autouse=True)
-def no_warning_and_no_open_figure():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("strict_figures")
 
 
 def texts(fig):

@@ -1,20 +1,12 @@
 """The pictures of the images: the right channel in the right colour, and nothing hidden."""
 
-import warnings
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from hpa_lib.figures import images as image_figures
 
-
-@pytest.fixture(autouse=True)
-def no_warning_and_no_open_figure():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("strict_figures")
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """The pictures of the imbalance show the numbers that they are given."""
 
-import warnings
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -9,13 +7,7 @@ import pytest
 from hpa_lib import eda, splits
 from hpa_lib.figures import imbalance
 
-
-@pytest.fixture(autouse=True)
-def no_warning_and_no_open_figure():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("strict_figures")
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpa_lib.figures import style, training
+from hpa_lib.figures import training
 
 COUNTS = np.geomspace(1300, 24, 28).astype(int)
 HISTORY = pd.DataFrame({
@@ -11,10 +11,7 @@ HISTORY = pd.DataFrame({
 })  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    style.plt.close("all")
+pytestmark = pytest.mark.usefixtures("strict_figures")
 
 
 def test_weights_stand_over_the_counts_of_their_class():

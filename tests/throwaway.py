@@ -11,6 +11,7 @@ EPOCHS: int = 3  # passes over the data
 LEARNING_RATE: float = 1e-3  # step size
 AUGMENT: bool = True  # augment
 CLASS_WEIGHTS: str = "none"  # scheme
+PRECISION: str = "auto"  # precision
 FOLDS: list[int] | None = None  # folds
 """
 
