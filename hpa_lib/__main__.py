@@ -87,6 +87,8 @@ def run_command(options: argparse.Namespace) -> int:
     if data:
         data = Path(data).expanduser().resolve()
         paths.synthetic_profile(data)  # refuses a missing folder that notebook 00 would not draw
+    elif paths.find_data()[1] == "synthetic default":
+        raise plan.Refused(f"profile {options.profile} is for Kaggle's data: name its folder with --data or HPA_DATA")
     fixed = profile["shared"] | {"DATA": data, "OUT": out}
     only = [part.strip() for part in options.only.split(",") if part.strip()]
     steps = plan.make_plan(

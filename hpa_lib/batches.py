@@ -22,7 +22,7 @@ class ImageBatches(keras.utils.PyDataset):
         mix: one of ``augment.MIXES``.
         sampling: float (M,) probabilities of drawing each row with replacement, or None for each row once.
         seed: of the order and the augmentation.
-        workers: threads that prepare batches beside the training step.
+        workers: threads that prepare batches beside the training step; 1 leaves it to the backend's own prefetch.
     """
 
     def __init__(
@@ -64,7 +64,9 @@ class ImageBatches(keras.utils.PyDataset):
         rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         images, labels = self.images[rows], self.labels[rows]
         if self.augmentation != "none":
-            seeds = [augment.image_seed(self.seed, self.epoch, int(row)) for row in rows]
+            # An image drawn several times in an epoch counts by its place, so that its copies differ.
+            numbers = rows if self.sampling is None else index * self.batch_size + np.arange(len(rows))
+            seeds = [augment.image_seed(self.seed, self.epoch, int(number)) for number in numbers]
             images = augment.augment_images(images, self.augmentation, seeds)
         rng = np.random.default_rng([self.seed, self.epoch, index])
         return augment.mix_images(images, labels, self.mix, rng)

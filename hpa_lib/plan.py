@@ -65,6 +65,9 @@ def make_plan(
         plan.append(Step(name, notebook, checked | given))
     for unknown in set(settings) - set(known):
         raise Refused(_unknown(unknown, " or ".join(dict.fromkeys(step.notebook.name for step in plan)), known))
+    named = [step.name for step in plan if step.parameters.get("RUN")]
+    if settings.get("RUN") and len(named) > 1:
+        raise Refused(f"-p RUN names one run, but {', '.join(named)} would all take it: choose one step with --only")
     return plan
 
 

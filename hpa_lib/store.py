@@ -14,6 +14,7 @@ One run set is one folder (``OUT`` in the notebooks)::
     submission.csv, report.html  the last word                                  notebooks 06, 07
 """
 
+import hashlib
 import json
 import os
 import uuid
@@ -31,6 +32,10 @@ MADE_BY = {  # first folder or file name -> the notebook that writes it
     "runs": "02_train_densenet.ipynb (or 03, 04)",
     "decisions/thresholds.json": "05_threshold_tuning.ipynb",
     "decisions/ensemble.json": "06_ensemble.ipynb",
+    "tables/thresholds.csv": "05_threshold_tuning.ipynb",
+    "tables/ensemble": "06_ensemble.ipynb",
+    "figures/threshold": "05_threshold_tuning.ipynb",
+    "figures/ensemble": "06_ensemble.ipynb",
     "submission.csv": "06_ensemble.ipynb",
 }
 
@@ -119,6 +124,11 @@ def load_split(out: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     table = load_table(out, "data/split.csv")
     labels = np.stack([label_names.parse_target(target) for target in table["Target"].fillna("")])
     return table["Id"].to_numpy(str), labels, table["group"].to_numpy(), table["fold"].to_numpy(int)
+
+
+def split_digest(out: Path) -> str:
+    """16 hexadecimal digits that change when ``data/split.csv`` does: a model of another split must not be scored."""
+    return hashlib.sha256(need(out, "data/split.csv").read_bytes()).hexdigest()[:16]
 
 
 def run_folder(out: Path, run: str) -> Path:

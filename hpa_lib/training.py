@@ -1,5 +1,6 @@
 """``fit(...)`` -> history: optimiser, schedule, evaluation after each epoch, best weights, and resuming."""
 
+import contextlib
 import math
 import time
 from pathlib import Path
@@ -65,18 +66,21 @@ def fit(
         One row an epoch: epoch, loss, val_loss, val_macro_ap, val_macro_f1 (at .5), lr, seconds, images_per_second.
 
     Raises:
-        ValueError: other ``settings`` than those of the stored state, an unknown monitor, or a loss that became NaN.
+        ValueError: other ``settings`` than those of the stored state, an unknown monitor, no epoch, or a NaN loss.
     """
     if monitor not in MONITORS:
         raise ValueError(f"monitor {monitor!r}: use one of {', '.join(MONITORS)}")
+    if epochs < 1:
+        raise ValueError(f"epochs {epochs}: at least one pass over the training images is needed")
     folder, settings = Path(folder), checkpoints.same_as_stored(settings)
     state = None if start_over else checkpoints.load_state(folder, settings)
     state = state or checkpoints.new_state(settings)
     loss_function = losses.make_loss(loss, class_weights)
-    optimizer = make_optimizer(lr, epochs, len(train), weight_decay, warmup_epochs, clip_norm, ema)
-    model.compile(optimizer=optimizer, loss=loss_function, jit_compile=jit_compile)
+    with _strategy_of(model):
+        optimizer = make_optimizer(lr, epochs, len(train), weight_decay, warmup_epochs, clip_norm, ema)
+        model.compile(optimizer=optimizer, loss=loss_function, jit_compile=jit_compile)
     if state["epoch"] and not state["finished"]:
-        optimizer.build(model.trainable_variables)
+        model.optimizer.build(model.trainable_variables)
         model.load_weights(checkpoints.weights_path(folder, "state", state["epoch"]))
         print(f"resuming after epoch {state['epoch']} of {epochs}", flush=True)
     if state["finished"]:
@@ -153,6 +157,12 @@ def _seed_dropout(model, seed, epoch):
 
 def _is_better(value, best, monitor):
     return best is None or (value < best if monitor == "val_loss" else value > best)
+
+
+def _strategy_of(model):
+    """The distribution strategy that the model was built under (TensorFlow), for what must live beside its weights."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return strategy.scope() if strategy else contextlib.nullcontext()
 
 
 def make_optimizer(

@@ -45,3 +45,11 @@ def test_a_small_part_makes_one_small_batch_and_an_empty_one_is_refused():
     assert batches.ImageBatches(IMAGES, LABELS, ROWS[:3], batch_size=8, shuffle=True)[0][0].shape == (3, 16, 16, 4)
     with pytest.raises(ValueError, match="no images in this part"):
         batches.ImageBatches(IMAGES, LABELS, ROWS[:0])
+
+
+def test_copies_of_an_image_drawn_twice_in_an_epoch_differ():
+    weights = np.zeros(len(ROWS))
+    weights[0] = 1
+    settings = {"batch_size": 16, "shuffle": True, "augmentation": "turns", "sampling": weights}
+    images, _ = batches.ImageBatches(IMAGES, LABELS, ROWS, **settings)[0]
+    assert len({image.tobytes() for image in images}) > 4

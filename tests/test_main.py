@@ -41,8 +41,17 @@ def test_wrong_requests_are_refused_in_one_sentence_before_anything_starts(hpa, 
     refused(hpa(*study, "--profile", "dmeo"), "unknown profile 'dmeo'", "demo, course, kaggle")
     refused(hpa(*study, "--data", tmp_path / "nowhere"), "nowhere is not there")
     refused(hpa(*study, "-p", "OUT", "x"), "--out DIR")
+    refused(hpa(*study, "--only", "02", "-p", "RUN", "x"), "02_densenet_none, 02_densenet_sqrt", "--only")
     refused(hpa("run", "--notebooks", tmp_path / "nowhere"), "found none")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_kaggle_profile_does_not_fall_back_on_drawn_data(hpa, study, monkeypatch):
+    monkeypatch.delenv("HPA_DATA", raising=False)
+    monkeypatch.setattr(paths, "find_data", lambda: (paths.DEFAULT_DATA, "synthetic default"))
+    refused(
+        hpa(*study, "--profile", "kaggle", "--dry-run"), "profile kaggle is for Kaggle's data", "--data or HPA_DATA"
+    )
 
 
 def test_missing_subcommand_is_bad_usage():

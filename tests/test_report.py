@@ -15,7 +15,11 @@ def complete(out):
     for run in store.list_runs(out):
         result = store.load_json(out, f"runs/{run}/result.json")
         record = {"weights": "from scratch", "best_epoch": 2.0, "seconds": 60, "images_per_second": 50.0}
-        store.save_json(out, f"runs/{run}/result.json", result | RECIPE | record)
+        store.save_json(
+            out,
+            f"runs/{run}/result.json",
+            result | {"settings": RECIPE | {"model": result["model"]}, "tta": 1} | record,
+        )
         ids, probs = store.load_probs(out, run, "val")
         tuned[run] = {"global": thresholds.tune(store.labels_of(out, ids), probs, "global")}
     decision = {"recommended": "global", "fill_empty": True, "thresholds": tuned}

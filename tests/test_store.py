@@ -76,3 +76,11 @@ def test_run_names_tell_siblings_apart():
 def test_texts_of_a_table_stay_texts(tmp_path):
     store.save_table(tmp_path, "t.csv", pd.DataFrame({"Id": ["007"], "Target": ["16 0"]}))
     assert store.load_table(tmp_path, "t.csv").iloc[0].tolist() == ["007", "16 0"]
+
+
+def test_the_digest_of_a_split_changes_with_it(tmp_path):
+    digests = []
+    for folds in ([0, 0, 1], [0, 0, 1], [0, 1, 1]):
+        store.save_split(tmp_path, IDS, LABELS, IDS, np.array(folds))
+        digests.append(store.split_digest(tmp_path))
+    assert digests[0] == digests[1] != digests[2] and len(digests[0]) == 16

@@ -101,3 +101,18 @@ def test_the_network_saved_without_its_optimizer_answers_the_same(tmp_path):
     _, val = train_tiny.tiny_parts()
     logits = [predict.predict_logits(one, val.images, val.rows) for one in (model, again)]
     assert (logits[0] == logits[1]).all()
+
+
+def test_no_epoch_at_all_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="epochs 0: at least one"):
+        train_tiny.run(tmp_path, epochs=0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_float16_run_stores_the_scale_of_its_loss(tmp_path):
+    killed = start(tmp_path, "3", PRECISION="mixed_float16")
+    resumed = start(tmp_path, PRECISION="mixed_float16")
+    assert killed.returncode == -signal.SIGKILL and resumed.returncode == 0, resumed.stderr[-2000:]
+    assert (
+        "resuming after epoch 2 of 5" in resumed.stdout and "Skipping variable" not in resumed.stderr
+    )  # Keras's words

@@ -50,7 +50,7 @@ class KillIn(keras.callbacks.Callback):
 
 def run(folder, kill_epoch=0, settings=SETTINGS, **options):
     """History and final weights of a run; with ``kill_epoch`` the process dies in that epoch."""
-    device.setup("float32", seed=3)
+    device.setup(os.environ.get("PRECISION", "float32"), seed=3)
     train, val = tiny_parts()
     model = tiny_model()
     if kill_epoch:
