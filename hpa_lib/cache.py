@@ -10,19 +10,20 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial as with_first
 from pathlib import Path
-from typing import BinaryIO
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from hpa_lib import dataset
+from hpa_lib import dataset, png, processes
 
 VERSION = 1
 RESIZE = "area"  # cv2.INTER_AREA: the mean of the source pixels under each cache pixel
-BLOCK_BYTES = 2**24  # cached bytes between two marks of progress: what a kill can lose, and half of what is in memory
+BLOCK_BYTES = 2**24  # cached bytes between two marks of progress: what a kill can lose
+CHUNK_BYTES = 2**22  # cached bytes that a process decodes and writes at once
+WORTH_A_PROCESS = 2**26  # pixels of one channel; less is decoded before another process has started
 SPARE = 256 * 2**20  # bytes that must stay free beside the cache
 
 
@@ -43,7 +44,7 @@ def build(
         part: ``"train"`` or ``"test"``.
         size: side of the cached images in pixels, at most that of the sources.
         cache_dir: the folder that holds the caches.
-        workers: threads that decode (OpenCV works outside Python's lock); the machine's processors when None.
+        workers: processes that decode, fewer where there is little to do; by default one a core.
         progress: show a bar.
 
     Returns:
@@ -61,7 +62,7 @@ def build(
     if _read_manifest(partial) != manifest:
         shutil.rmtree(partial, ignore_errors=True)
         _start(partial, manifest)
-    _fill(partial, Path(data), manifest, workers or os.cpu_count(), progress)
+    _fill(partial, Path(data), manifest, workers or processes.count_cores(), progress)
     if final.exists():
         shutil.rmtree(final)
     os.replace(partial, final)
@@ -160,42 +161,52 @@ def _start(partial: Path, manifest: dict) -> None:
 
 
 def _fill(partial: Path, data: Path, manifest: dict, workers: int, progress: bool) -> None:
-    """Decode what is missing, block by block; one block is written while the next one is decoded.
-
-    The file is written, not mapped: mapped pages would count as this process's memory and grow with N.
-    """
+    """Decode what is missing. Each process writes its own rows; here they are marked as done, in order."""
     ids, part, size = manifest["ids"], manifest["part"], manifest["size"]
-    done = int((partial / "done").read_text(encoding="utf-8") or 0)
-    image_bytes = size * size * 4
-    header_bytes = (partial / "images.npy").stat().st_size - len(ids) * image_bytes
-    block_length = max(1, BLOCK_BYTES // image_bytes)
-    buffers = np.empty((2, block_length, size, size, 4), np.uint8)
+    done = marked = int((partial / "done").read_text(encoding="utf-8") or 0)
+    length = max(1, min(CHUNK_BYTES, BLOCK_BYTES) // (4 * size * size))  # images
+    chunks = [(start, ids[start : start + length]) for start in range(done, len(ids), length)]
+    workers = min(workers, 1 + _pixels(data, part, ids[done:]) // WORTH_A_PROCESS, max(1, len(chunks)))
     bar = tqdm(total=len(ids), initial=done, desc=f"cache {part}", unit="image", mininterval=2, disable=not progress)
-    with (
-        open(partial / "images.npy", "r+b") as file,
-        ThreadPoolExecutor(workers) as pool,
-        ThreadPoolExecutor(1) as writer,
-        bar,
-    ):
-        file.seek(header_bytes + done * image_bytes)
-        writing = writer.submit(int)  # nothing yet
-        for number, start in enumerate(range(done, len(ids), block_length)):
-            block = ids[start : start + block_length]
-            images = buffers[number % 2, : len(block)]
-            for place, image in enumerate(pool.map(lambda one: read_image(data, part, one, size), block)):
-                images[place] = image
-            writing.result()
-            writing = writer.submit(_write_block, file, images, partial / "done", start + len(block))
-            bar.update(len(block))
-        writing.result()
+    task = with_first(_write_chunk, partial / "images.npy", len(ids), data, part, size)
+    with open(partial / "images.npy", "rb") as file, bar:
+        for number in processes.run(task, chunks, workers):
+            done += number
+            bar.update(number)
+            if done == len(ids) or (done - marked) * 4 * size * size >= BLOCK_BYTES:
+                os.fsync(file.fileno())  # what all processes wrote is on the disk before it is said to be
+                _mark(partial / "done", done)
+                marked = done
     (partial / "done").unlink()
 
 
-def _write_block(file: BinaryIO, images: np.ndarray, mark: Path, done: int) -> None:
-    """Append a block, wait until it is on the disk, and only then say so in the file ``mark``."""
-    file.write(images.data)
-    file.flush()
-    os.fsync(file.fileno())
-    temporary = mark.with_suffix(".new")
+def _pixels(data: Path, part: str, ids: list[str]) -> int:
+    """How many pixels a channel of all these images has, judged by the first one's; 0 where it cannot be read."""
+    try:
+        header = png.read_header(dataset.channel_paths(data, part, ids[0])[0].read_bytes())
+    except (IndexError, OSError, ValueError):
+        return 0
+    return len(ids) * header.width * header.height
+
+
+def _write_chunk(file: Path, num_images: int, data: Path, part: str, size: int, chunk: tuple[int, list[str]]) -> int:
+    """Decode some images and write them to their rows of the file; how many they were.
+
+    The file is written, not mapped: mapped pages would count as this process's memory and grow with N.
+    """
+    start, ids = chunk
+    images = np.stack([read_image(data, part, one, size) for one in ids])  # (B, S, S, 4)
+    with open(file, "r+b") as stream:
+        image_bytes = images[0].nbytes
+        stream.seek(
+            file.stat().st_size - (num_images - start) * image_bytes
+        )  # counted from the end: before it, a header
+        stream.write(images.data)
+    return len(ids)
+
+
+def _mark(path: Path, done: int) -> None:
+    """Say in the file ``path`` how many images are on the disk, all at once."""
+    temporary = path.with_suffix(".new")
     temporary.write_text(str(done), encoding="utf-8")
-    os.replace(temporary, mark)
+    os.replace(temporary, path)

@@ -56,6 +56,27 @@ def test_blocks_of_any_length_give_the_same_array(tiny_dataset, tmp_path, monkey
     np.testing.assert_array_equal(cache.load(again)[1], whole)
 
 
+def test_several_processes_give_the_same_array(tiny_dataset, tmp_path, monkeypatch):
+    data = tiny_dataset(images=9)
+    ids, path = build(data, tmp_path)
+    monkeypatch.setattr(cache, "WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(cache, "CHUNK_BYTES", 2 * 32 * 32 * 4)
+    monkeypatch.setattr(cache, "read_image", lambda *_: pytest.fail("decoded in this process"))
+    again = cache.build(data, ids, "train", 32, tmp_path / "other", workers=2, progress=False)
+    np.testing.assert_array_equal(cache.load(again)[1], cache.load(path)[1])
+
+
+def test_a_bad_file_is_named_by_another_process_too(tiny_dataset, tmp_path, monkeypatch):
+    data = tiny_dataset(images=9)
+    monkeypatch.setattr(cache, "WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(cache, "CHUNK_BYTES", 2 * 32 * 32 * 4)
+    file = data / "train" / "train-0003_green.png"
+    file.write_bytes(file.read_bytes()[:300])
+    with pytest.raises(ValueError, match=r"train-0003_green\.png is cut off after 300 bytes"):
+        build(data, tmp_path, workers=2)
+    assert not (tmp_path / "cache" / "train_32").exists()
+
+
 def test_a_finished_cache_is_used_as_it_is(tiny_dataset, tmp_path, monkeypatch):
     data = tiny_dataset()
     _, path = build(data, tmp_path)

@@ -13,13 +13,9 @@ import csv
 import hashlib
 import io
 import json
-import multiprocessing
 import os
-import threading
 import time
 import uuid
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hpa_lib import labels as label_names
+from hpa_lib import processes
 from hpa_lib.synthetic import cards, profiles, rendering, sampling
 from hpa_lib.synthetic.profiles import Profile
 
@@ -149,13 +146,14 @@ def _draw_all(out, jobs, settings, seed, workers, progress) -> None:
     missing = [
         job for job in jobs if any(f"{job.part}/{job.id}_{color}.png" not in present for color in label_names.CHANNELS)
     ]
-    workers = min(workers or _cores(), max(1, len(missing) // CHUNK))
-    task = partial(_draw_one, out, settings.size, settings.um_per_px, seed)
+    chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
+    workers = min(workers or processes.count_cores(), max(1, len(missing) // CHUNK))
+    task = partial(_draw_chunk, out, settings.size, settings.um_per_px, seed)
     with tqdm(
         total=len(jobs), initial=len(jobs) - len(missing), unit="image", mininterval=0.5, disable=not progress
     ) as bar:
-        for _ in _run(task, missing, workers):
-            bar.update()
+        for drawn in processes.run(task, chunks, workers):
+            bar.update(drawn)
 
 
 def _remove_half_files(out: Path) -> None:
@@ -165,40 +163,11 @@ def _remove_half_files(out: Path) -> None:
             half.unlink(missing_ok=True)
 
 
-def _cores() -> int:
-    """The cores this process may use (a batch system may lend fewer than the machine has)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _run(task, jobs, workers: int) -> Iterator[None]:
-    """``task(job)`` for every job, in this process or in a pool that shares nothing with it."""
-    if workers == 1:
-        threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)
-        try:
-            yield from map(task, jobs)
-        finally:
-            cv2.setNumThreads(threads)
-        return
-    spawn = multiprocessing.get_context("spawn")  # a fork beside TensorFlow's threads can hang
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_start_worker) as pool:
-        try:
-            yield from pool.map(task, jobs, chunksize=CHUNK)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _start_worker() -> None:
-    """One thread a process, and no process without its parent."""
-    cv2.setNumThreads(1)
-    parent = multiprocessing.parent_process()
-
-    def leave_with_parent():
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+def _draw_chunk(out: Path, size: int, um_per_px: float, seed: int, jobs: list[Job]) -> int:
+    """Draw and write several images; how many they were."""
+    for job in jobs:
+        _draw_one(out, size, um_per_px, seed, job)
+    return len(jobs)
 
 
 def _draw_one(out: Path, size: int, um_per_px: float, seed: int, job: Job) -> None:

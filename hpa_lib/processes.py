@@ -1,0 +1,70 @@
+"""One task over many jobs in processes of their own: results in order, a bounded number under way, none left behind."""
+
+import collections
+import itertools
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+import cv2
+
+AHEAD = 4  # jobs a process that may be under way or wait for the caller
+
+
+def count_cores() -> int:
+    """The cores this process may use (a batch system may lend fewer than the machine has)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(task: Callable, jobs: Iterable, workers: int) -> Iterator:
+    """``task(job)`` for every job, in order: in this process, or in a pool that shares nothing with it.
+
+    Args:
+        task: a function of a module (with ``functools.partial`` around it where it needs more than the job), so that
+            another process can import it. OpenCV works on one thread in it.
+        jobs: what it is called with, one after the other.
+        workers: processes; 1 works in this one.
+
+    Raises:
+        RuntimeError: a process was killed from outside, most often for want of memory.
+    """
+    if workers == 1:
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+        try:
+            yield from map(task, jobs)
+        finally:
+            cv2.setNumThreads(threads)
+        return
+    jobs = iter(jobs)
+    spawn = multiprocessing.get_context("spawn")  # a fork beside TensorFlow's threads can hang
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_start_worker) as pool:
+        waiting = collections.deque()
+        try:
+            waiting.extend(pool.submit(task, job) for job in itertools.islice(jobs, AHEAD * workers))
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(task, job) for job in itertools.islice(jobs, 1))
+                yield result
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            if isinstance(error, BrokenProcessPool):
+                raise RuntimeError(
+                    "a worker process was killed, perhaps for want of memory: use fewer workers"
+                ) from None
+            raise
+
+
+def _start_worker() -> None:
+    """One thread a process, and no process without its parent."""
+    cv2.setNumThreads(1)
+    parent = multiprocessing.parent_process()
+
+    def leave_with_parent():
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()

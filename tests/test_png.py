@@ -1,0 +1,42 @@
+"""A channel file's pixels are those that OpenCV reads, whichever decoder reads them."""
+
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+
+from hpa_lib import png
+
+
+def pack(header: tuple, rows: bytes) -> bytes:
+    """A PNG made by hand: its header's numbers and the filtered rows."""
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", *header)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    parts = [
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    ]
+    return png.SIGNATURE + b"".join(parts)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 8), (64, 64), (37, 129)])
+@pytest.mark.parametrize("row_filter", ["NONE", "SUB", "UP", "AVG", "PAETH"])
+def test_grey_pixels_are_those_that_were_written(shape, row_filter):
+    pixels = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+    settings = [cv2.IMWRITE_PNG_FILTER, getattr(cv2, f"IMWRITE_PNG_FILTER_{row_filter}")]
+    decoded = png.decode(cv2.imencode(".png", pixels, settings)[1].tobytes())
+    assert decoded.dtype == np.uint8
+    np.testing.assert_array_equal(decoded, pixels)
+
+
+def test_interlaced_grey_is_put_in_order():
+    pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    rows = b"".join(b"\0" + row.tobytes() for y, x, dy, dx in passes for row in pixels[y::dy, x::dx])
+    np.testing.assert_array_equal(png.decode(pack((8, 8, 8, 0, 0, 0, 1), rows)), pixels)
+
+
+@pytest.mark.parametrize("rows", [b"", b"\0" * 9 * 4, b"\7" + b"\0" * 9 * 8])
+def test_a_file_with_right_checksums_and_no_picture_is_refused(rows):
+    with pytest.raises(ValueError, match="cannot be decoded although its checksums are right"):
+        png.decode(pack((8, 8, 8, 0, 0, 0, 0), rows))
