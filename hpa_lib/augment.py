@@ -20,6 +20,7 @@ import imgaug.augmenters as iaa
 
 AUGMENTS = ("none", "turns", "report", "strong")
 MIXES = ("none", "mixup", "cutmix")
+EXACT_TURNS = {0: 3, 1: 2, 2: 1}  # operation of ``report_pipeline`` -> the ``turn`` that gives the very same pixels
 
 
 def report_pipeline() -> iaa.Augmenter:
@@ -77,12 +78,12 @@ def augment_images(images: np.ndarray, name: str, seeds: list[int]) -> np.ndarra
     """Each image augmented with its own seed.
 
     Args:
-        images: uint8 (B, S, S, C).
+        images: uint8 (B, S, S, 4).
         name: one of ``AUGMENTS``.
         seeds: B seeds, from ``image_seed``.
 
     Returns:
-        uint8 (B, S, S, C), a new array (``none`` gives the images back as they are).
+        uint8 (B, S, S, 4), a new array (``none`` gives the images back as they are).
 
     Raises:
         ValueError: an unknown name.
@@ -90,19 +91,38 @@ def augment_images(images: np.ndarray, name: str, seeds: list[int]) -> np.ndarra
     if name == "none":
         return images
     if name == "turns":
-        return np.stack([turn(image, seed % 8) for image, seed in zip(images, seeds, strict=True)])
+        return _turn_all(images, [seed % 8 for seed in seeds])
     if name == "report":
-        pipeline = report_pipeline()
-    elif name == "strong":
-        pipeline = strong_pipeline()
-        images = augment_images(images, "turns", seeds)
-    else:
+        return _augment_as_reported(images, seeds)
+    if name != "strong":
         raise ValueError(f"augmentation {name!r}: use one of {', '.join(AUGMENTS)}")
-    changed = np.empty_like(images)
-    for row, (image, seed) in enumerate(zip(images, seeds, strict=True)):
-        pipeline.seed_(seed)
-        changed[row] = pipeline(image=image)
+    pipeline = strong_pipeline()
+    changed = _turn_all(images, [seed % 8 for seed in seeds])
+    for row, seed in enumerate(seeds):
+        changed[row] = _augment_one(pipeline, changed[row], seed)
     return changed
+
+
+def _turn_all(images: np.ndarray, numbers: list[int]) -> np.ndarray:
+    """Each image turned by its number; a pixel's four bytes are copied as one."""
+    pixels = np.ascontiguousarray(images).view(np.uint32)  # (B, S, S, 1)
+    return np.stack([turn(image, number) for image, number in zip(pixels, numbers, strict=True)]).view(np.uint8)
+
+
+def _augment_as_reported(images: np.ndarray, seeds: list[int]) -> np.ndarray:
+    """``report_pipeline`` image by image: the operation is drawn here, so that the turns can take the exact path."""
+    pipeline = report_pipeline()
+    chosen = [int(np.random.default_rng(seed).integers(len(pipeline))) for seed in seeds]
+    changed = _turn_all(images, [EXACT_TURNS.get(operation, 0) for operation in chosen])
+    for row, (operation, seed) in enumerate(zip(chosen, seeds, strict=True)):
+        if operation not in EXACT_TURNS:
+            changed[row] = _augment_one(pipeline[operation], images[row], seed)
+    return changed
+
+
+def _augment_one(augmenter: iaa.Augmenter, image: np.ndarray, seed: int) -> np.ndarray:
+    augmenter.seed_(seed)
+    return augmenter(image=image)
 
 
 def mix_images(images: np.ndarray, labels: np.ndarray, name: str, rng: np.random.Generator, alpha: float = 0.4):

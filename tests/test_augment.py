@@ -38,9 +38,21 @@ def test_the_eight_turns_are_exact_and_different():
     assert (augment.turn(IMAGES, 5)[2] == augment.turn(IMAGES[2], 5)).all()
 
 
-def test_imgaug_quarter_turn_equals_the_exact_one():
-    turned = augment.iaa.Affine(rotate=90)(image=IMAGES[0])
-    assert np.abs(turned[1:-1, 1:-1].astype(int) - np.rot90(IMAGES[0], -1)[1:-1, 1:-1]).max() <= 1
+@pytest.mark.parametrize("size", [40, 41, 224])
+@pytest.mark.parametrize("operation, number", augment.EXACT_TURNS.items())
+def test_exact_turns_are_what_imgaug_makes(size, operation, number):
+    image = RNG.integers(0, 256, (size, size, 4), np.uint8)
+    assert (augment.report_pipeline()[operation](image=image) == augment.turn(image, number)).all()
+
+
+def test_report_draws_each_operation_as_often_as_imgaug_does():
+    """A sixth each for the three turns; a sixth is sheared; of the flips' third, one half is left as it was."""
+    image = IMAGES[:1, :8, :8]
+    known = {augment.turn(image[0], number).tobytes(): number for number in range(8)}
+    made = augment.augment_images(np.repeat(image, 3000, axis=0), "report", list(range(3000)))
+    counts = np.bincount([known.get(one.tobytes(), 8) for one in made], minlength=9) / 3000
+    expected = np.array([1 / 6, 1 / 6, 1 / 6, 1 / 6, 1 / 12, 0, 1 / 12, 0, 1 / 6])  # 4 and 6 are the two flips
+    assert counts == pytest.approx(expected, abs=0.02)
 
 
 def test_report_pipeline_holds_the_six_operations():
