@@ -62,7 +62,10 @@ ONLY_IN = {  # package -> the files or rooms that may name it
     "jupyter_client": {"batch"},
     "nbclient": {"batch"},
 }
-WORK_AT_IMPORT = {"if not hasattr(np, 'sctypes')"}  # augment.py lets imgaug be imported on NumPy 2
+WORK_AT_IMPORT = {
+    "if not hasattr(np, 'sctypes')",  # augment.py lets imgaug be imported on NumPy 2
+    "os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')",  # __init__.py: must come before TensorFlow
+}
 PROBABILITIES = {"prob", "probs", "probability", "probabilities", "val_probs", "test_probs", "holdout_probs"}
 MODULES = sorted(LIBRARY.rglob("*.py"))
 

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +87,13 @@ def test_two_devices_train_to_the_loss_of_one():
     one, two = (eval(part) for part in done.stdout.strip().splitlines()[-1].split(";"))
     assert len(one) == 3 and one[-1] < one[0]
     assert two == pytest.approx(one, rel=1e-3)
+
+
+def test_tensorflow_gets_onednn_unless_told_otherwise():
+    """Read by TensorFlow at its first import, so it must be set by then, in a process of its own."""
+    script = "import os, hpa_lib; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    for given, expected in ((None, "1"), ("0", "0")):
+        environment = {key: value for key, value in os.environ.items() if key != "TF_ENABLE_ONEDNN_OPTS"}
+        environment |= {"TF_ENABLE_ONEDNN_OPTS": given} if given else {}
+        done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+        assert done.stdout.strip() == expected, done.stderr
