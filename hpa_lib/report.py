@@ -30,53 +30,54 @@ def judged_part(out: Path) -> tuple[str, str]:
     return ("holdout", "hold-out") if (folds == -1).any() else ("val", "validation")
 
 
-def decided(out: Path, run: str) -> dict[str, np.ndarray]:
-    """One run's answers on the judged part.
+def load_answers(out: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Every finished run's answers on the judged part; read once, used by the tables below.
 
     Returns:
-        ``labels`` uint8 (N, 28), ``groups`` (N,), ``probs`` float32 (N, 28), and the label sets uint8 (N, 28) at plain
-        .5 (``half``) and with the thresholds that notebook 05 recommends (``tuned``).
+        run -> ``labels`` uint8 (N, 28), ``groups`` (N,), ``probs`` float32 (N, 28), and the label sets uint8 (N, 28) at
+        plain .5 (``half``) and with the thresholds that notebook 05 recommends (``tuned``).
 
     Raises:
-        MissingInput: notebook 05 has not seen this run.
+        MissingInput: notebook 05 has not seen a run.
     """
-    ids, probs = store.load_probs(out, run, judged_part(out)[0])
+    part, _ = judged_part(out)
     decision = store.load_json(out, "decisions/thresholds.json")
-    if run not in decision["thresholds"]:
-        raise store.MissingInput(f"decisions/thresholds.json does not know run {run}: run 05_threshold_tuning.ipynb")
-    own = np.array(decision["thresholds"][run][decision["recommended"]])
-    split_ids, labels, groups, _ = store.load_split(out)
-    row_of = {one: row for row, one in enumerate(split_ids)}
-    rows = [row_of[one] for one in ids]
-    return {
-        "labels": labels[rows],
-        "groups": groups[rows],
-        "probs": probs,
-        "half": thresholds.apply(probs, np.full(probs.shape[1], 0.5)),
-        "tuned": thresholds.apply(probs, own, decision["fill_empty"]),
-    }
+    answers = {}
+    for run in store.list_runs(out):
+        if run not in decision["thresholds"]:
+            raise store.MissingInput(
+                f"decisions/thresholds.json does not know run {run}: run 05_threshold_tuning.ipynb"
+            )
+        ids, probs = store.load_probs(out, run, part)
+        labels, groups = store.truth_of(out, ids)
+        own = np.array(decision["thresholds"][run][decision["recommended"]])
+        answers[run] = {
+            "labels": labels,
+            "groups": groups,
+            "probs": probs,
+            "half": thresholds.apply(probs, np.full(probs.shape[1], 0.5)),
+            "tuned": thresholds.apply(probs, own, decision["fill_empty"]),
+        }
+    return answers
 
 
-def _gain(
-    answers: dict, preds: np.ndarray, baseline: np.ndarray, names: tuple[str, str], draws: int, seed: int
-) -> dict:
+def _gain(own: dict, preds: np.ndarray, baseline: np.ndarray, names: tuple[str, str], draws: int, seed: int) -> dict:
     """Two scores under ``names``, their difference ``gain``, and its 95 % interval ``low``, ``high``."""
-    labels = answers["labels"]
-    paired = intervals.paired(labels, preds, baseline, groups=answers["groups"], draws=draws, seed=seed)
+    labels = own["labels"]
+    paired = intervals.paired(labels, preds, baseline, groups=own["groups"], draws=draws, seed=seed)
     scores = {names[0]: metrics.macro_f1(labels, baseline), names[1]: metrics.macro_f1(labels, preds)}
     return {**scores, "gain": paired["difference"], "low": paired["low"], "high": paired["high"]}
 
 
-def run_table(out: Path) -> pd.DataFrame:
+def run_table(out: Path, answers: dict) -> pd.DataFrame:
     """Every finished run with its settings, its cost and its scores on the judged part, one row a run.
 
     Columns: run, model, channels, class weights, start, best epoch, minutes, images/s, macro AP, F1 at .5, F1 tuned.
     """
     rows = []
-    for run in store.list_runs(out):
+    for run, own in answers.items():
         result = store.load_json(out, f"runs/{run}/result.json")
-        answers = decided(out, run)
-        labels = answers["labels"]
+        labels = own["labels"]
         rows.append(
             {
                 "run": run,
@@ -87,15 +88,15 @@ def run_table(out: Path) -> pd.DataFrame:
                 "best epoch": int(result["best_epoch"]),
                 "minutes": result["seconds"] / 60,
                 "images/s": result["images_per_second"],
-                "macro AP": metrics.average_precision(labels, answers["probs"]).mean(),
-                "F1 at .5": metrics.macro_f1(labels, answers["half"]),
-                "F1 tuned": metrics.macro_f1(labels, answers["tuned"]),
+                "macro AP": metrics.average_precision(labels, own["probs"]).mean(),
+                "F1 at .5": metrics.macro_f1(labels, own["half"]),
+                "F1 tuned": metrics.macro_f1(labels, own["tuned"]),
             }
         )
     return pd.DataFrame(rows)
 
 
-def weights_table(out: Path, runs: pd.DataFrame, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+def weights_table(out: Path, answers: dict, runs: pd.DataFrame, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Each run with class weights beside its twin without: same settings otherwise. Empty where no run has a twin.
 
     Columns: model, class weights, F1 at .5 without, with, gain with its paired bootstrap interval (low, high).
@@ -107,8 +108,8 @@ def weights_table(out: Path, runs: pd.DataFrame, draws: int = 1000, seed: int = 
         twin = plain.get(settings[run])
         if twin is None:
             continue
-        answers, own = decided(out, run), runs.set_index("run").loc[run]
-        gain = _gain(answers, answers["half"], decided(out, twin)["half"], ("without", "with"), draws, seed)
+        own = runs.set_index("run").loc[run]
+        gain = _gain(answers[run], answers[run]["half"], answers[twin]["half"], ("without", "with"), draws, seed)
         rows.append({"model": own["model"], "class weights": own["class weights"], **gain})
     return pd.DataFrame(rows)
 
@@ -118,12 +119,11 @@ def _settings_but_weights(out: Path, run: str) -> str:
     return str(sorted((result["settings"] | {"tta": result["tta"], "class_weights": ""}).items()))
 
 
-def thresholds_table(out: Path, runs: pd.DataFrame, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+def thresholds_table(answers: dict, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Each run at plain .5 and with its tuned thresholds: run, at .5, tuned, gain, low, high."""
     rows = []
-    for run in runs["run"]:
-        answers = decided(out, run)
-        rows.append({"run": run, **_gain(answers, answers["tuned"], answers["half"], ("at .5", "tuned"), draws, seed)})
+    for run, own in answers.items():
+        rows.append({"run": run, **_gain(own, own["tuned"], own["half"], ("at .5", "tuned"), draws, seed)})
     return pd.DataFrame(rows)
 
 
@@ -140,7 +140,7 @@ def summary_table(out: Path, runs: pd.DataFrame) -> pd.DataFrame:
     part, _ = judged_part(out)
     loaded = {name: [store.load_probs(out, run, part) for run in own] for name, own in members.items()}
     ids, probs = ensemble.align({name: ensemble.join_folds(own) for name, own in loaded.items()})
-    labels, half = store.labels_of(out, ids), np.full(label_names.NUM_LABELS, 0.5)
+    (labels, _), half = store.truth_of(out, ids), np.full(label_names.NUM_LABELS, 0.5)
     unions = ensemble.union([thresholds.apply(probs[name], half) for name in decision["pair"]])
     means = thresholds.apply(ensemble.mean(list(probs.values())), half)
     for name, preds in {"union of two": unions, "mean": means}.items():
@@ -151,15 +151,14 @@ def summary_table(out: Path, runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def rare_table(out: Path, runs: Sequence[str], number: int = 10) -> pd.DataFrame:
+def rare_table(out: Path, answers: dict, number: int = 10) -> pd.DataFrame:
     """How often the rarest classes are predicted at plain .5: class, images that carry it, one column a run."""
     _, labels, _, folds = store.load_split(out)
     rarest = np.argsort(labels[folds >= 0].sum(axis=0, dtype=int), kind="stable")[:number]
     table = pd.DataFrame({"class": [label_names.LABELS[one] for one in rarest]})
-    for run in runs:
-        answers = decided(out, run)
-        table["true"] = answers["labels"][:, rarest].sum(axis=0, dtype=int)
-        table[run] = answers["half"][:, rarest].sum(axis=0, dtype=int)
+    for run, own in answers.items():
+        table["true"] = own["labels"][:, rarest].sum(axis=0, dtype=int)
+        table[run] = own["half"][:, rarest].sum(axis=0, dtype=int)
     return table
 
 

@@ -166,18 +166,19 @@ def load_probs(out: Path, run: str, part: str) -> tuple[np.ndarray, np.ndarray]:
         return stored["ids"], stored["probs"]
 
 
-def labels_of(out: Path, ids: np.ndarray) -> np.ndarray:
-    """The true labels uint8 (N, 28) of ``ids``, in their order, from ``data/split.csv``.
+def truth_of(out: Path, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The true labels uint8 (N, 28) and the groups (N,) of ``ids``, in their order, from ``data/split.csv``.
 
     Raises:
         ValueError: an Id is not in the split.
     """
-    known, labels, _, _ = load_split(out)
+    known, labels, groups, _ = load_split(out)
     row_of = {known_id: row for row, known_id in enumerate(known)}
     unknown = [one for one in ids if one not in row_of]
     if unknown:
         raise ValueError(f"{len(unknown)} ids are not in data/split.csv, first {unknown[0]!r}: rerun the training")
-    return labels[[row_of[one] for one in ids]]
+    rows = [row_of[one] for one in ids]
+    return labels[rows], groups[rows]
 
 
 def run_name(model: str, channels: str, class_weights: str, fold: int = 0, seed: int = 0) -> str:
