@@ -1,13 +1,14 @@
 """Does the kit's recipe beat the report's at equal epochs? One network, several seeds, scored on the hold-out.
 
     python bench/recipes.py OUT --epochs 10 --seeds 3          # OUT: a run set in which notebook 00 has run
+    hpa run --only 05,06,07 --out OUT                          # thresholds, ensembles and report of these runs
 
 Three recipes for the study's CNN: ``report`` (cross-entropy, no class weights, logits that start at zero, the study's
-augmentation), ``weights`` (the same with square-root class weights) and ``best`` (those weights, biases at the class
-frequencies, images of rare labels drawn more often, exact turns, an average of the weights, eight turns at prediction).
-Runs are stored under ``OUT/recipes`` and resumed: a second call goes on where the first one was stopped. Prints one
-row a recipe: means over the seeds of macro F1 at .5 and macro AP, and the gain over ``report`` with its bootstrap
-interval over groups of images; and stores it as ``OUT/tables/recipes.csv``.
+augmentation), ``weights`` (the same with square-root class weights) and ``best`` (``profiles.BEST``, and logits that
+start at the classes' frequencies). Runs are stored as ``OUT/runs/<model>-<recipe>-seed<n>``, as a training notebook
+would store them: a second call goes on where the first one was stopped. Prints one row a recipe: means over the seeds
+of macro F1 at .5, of how often the ten rarest classes are predicted and of macro AP, and the gain in macro F1 over
+``report``, with bootstrap intervals over groups of images; and stores it as ``OUT/tables/recipes.csv``.
 """
 
 import argparse
@@ -16,57 +17,118 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hpa_lib import batches, cache, device, imbalance, intervals, metrics, models, predict, store, thresholds, training
+from hpa_lib import (
+    batches,
+    cache,
+    device,
+    imbalance,
+    intervals,
+    metrics,
+    models,
+    predict,
+    profiles,
+    store,
+    thresholds,
+    training,
+)
 
+F1_DRAWS, AP_DRAWS = 1000, 200
+REPORT = {
+    "class_weights": "none",
+    "loss": "bce",
+    "prior": False,
+    "sampling": 0.0,
+    "augment": "report",
+    "ema": 0.0,
+    "tta": 1,
+}
 RECIPES = {
-    "report": {"class_weights": "none"},
-    "weights": {"class_weights": "sqrt"},
-    "best": {"class_weights": "sqrt", "prior": True, "sampling": 0.5, "augment": "turns", "ema": 0.98, "turns": 8},
+    "report": REPORT,
+    "weights": REPORT | {"class_weights": "sqrt"},
+    "best": REPORT | {"prior": True} | {name.lower(): value for name, value in profiles.BEST.items()},
 }
 
 
-def train_one(out: Path, name: str, seed: int, options) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, probabilities and groups of the hold-out under one recipe and seed."""
-    recipe = {"prior": False, "sampling": 0.0, "augment": "report", "ema": 0.0, "turns": 1} | RECIPES[name]
-    ids, labels, groups, folds = store.load_split(out)
-    cache_ids, images = cache.load(out / "cache" / f"train_{options.size}")
-    if not np.array_equal(ids, cache_ids):
-        raise SystemExit("the cache and data/split.csv list other images: run 00_data.ipynb again")
+def train_one(out: Path, name: str, seed: int, options) -> str:
+    """Train and predict under one recipe and seed, unless that is done already; the run's name."""
+    recipe, run = RECIPES[name], f"{options.model}-{name}-seed{seed}"
+    ids, labels, _, folds = store.load_split(out)
     rows = {"train": np.flatnonzero(folds > 0), "val": np.flatnonzero(folds == 0), "holdout": np.flatnonzero(folds < 0)}
+    images = {part: open_cache(out, part, options.size, ids if part == "train" else None) for part in ("train", "test")}
     weights = imbalance.class_weights(labels[rows["train"]].sum(axis=0), recipe["class_weights"])
     sampling = imbalance.sampling_weights(labels[rows["train"]], recipe["sampling"]) if recipe["sampling"] else None
     stream = {"shuffle": True, "augmentation": recipe["augment"], "sampling": sampling, "seed": seed}
-    train = batches.ImageBatches(images, labels, rows["train"], options.batch, **stream)
-    val = batches.ImageBatches(images, labels, rows["val"], options.batch)
-    device.setup(options.precision, seed)
+    train = batches.ImageBatches(images["train"][1], labels, rows["train"], options.batch, **stream)
+    val = batches.ImageBatches(images["train"][1], labels, rows["val"], options.batch)
+    hardware = device.setup(options.precision, seed)
     model = models.MODELS[options.model](image_size=options.size)
     if recipe["prior"]:
         model.get_layer("logits").bias.assign(imbalance.prior_logits(labels[rows["train"]], weights))
-    settings = {"seed": seed, "recipe": recipe, **{key: str(value) for key, value in vars(options).items()}}
-    folder = out / "recipes" / f"{options.model}-{name}-{seed}"
-    fitting = {"epochs": options.epochs, "lr": options.lr, "ema": recipe["ema"]}
-    training.fit(model, train, val, folder, loss="bce", class_weights=weights, settings=settings, **fitting)
-    probs = predict.predict_probs(model, images, rows["holdout"], turns=recipe["turns"])
-    return labels[rows["holdout"]], probs, groups[rows["holdout"]]
+    settings = recipe | {"seed": seed, "model": options.model, "image_size": options.size, "epochs": options.epochs}
+    settings |= {"learning_rate": options.lr, "batch_size": options.batch, "precision": hardware["precision"]}
+    settings |= {"split": store.split_digest(out), "channels": "rgby", "weights": "scratch"}
+    fitting = {"epochs": options.epochs, "lr": options.lr, "ema": recipe["ema"], "loss": recipe["loss"]}
+    folder = store.run_folder(out, run)
+    history = training.fit(model, train, val, folder, class_weights=weights, settings=settings, **fitting)
+    if (folder / "result.json").exists():
+        return run
+    for part in ("val", "holdout"):
+        probs = predict.predict_probs(model, images["train"][1], rows[part], turns=recipe["tta"])
+        store.save_probs(out, run, part, ids[rows[part]], probs)
+    test_ids, test_images = images["test"]
+    probs = predict.predict_probs(model, test_images, np.arange(len(test_ids)), turns=recipe["tta"])
+    store.save_probs(out, run, "test", test_ids, probs)
+    result = {"run": run, "recipe": name, **settings, "settings": settings, "hardware": hardware}
+    result |= {"best_epoch": int(history["val_macro_ap"].idxmax()) + 1, "seconds": history["seconds"].sum()}
+    result |= {"images_per_second": history["images_per_second"].median(), "versions": device.versions()}
+    store.save_json(out, f"runs/{run}/result.json", result)
+    return run
 
 
-def score(members: list[tuple]) -> tuple[dict, np.ndarray]:
-    """Means over the seeds, and the seeds' mean macro F1 in every resample of the hold-out."""
-    halves = [thresholds.apply(probs, np.full(probs.shape[1], 0.5)) for _, probs, _ in members]
-    f1 = [metrics.macro_f1(labels, half) for (labels, _, _), half in zip(members, halves, strict=True)]
-    ap = [metrics.average_precision(labels, probs).mean() for labels, probs, _ in members]
-    draws = []
-    for (labels, _, groups), half in zip(members, halves, strict=True):
-        counts = intervals.resample(labels, half, groups, 1000, 0)
-        draws.append(metrics.f1_of_counts(*counts).mean(axis=1))
+def open_cache(out: Path, part: str, size: int, wanted_ids) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and images of one part; those of ``train`` must be the split's."""
+    ids, images = cache.load(out / "cache" / f"{part}_{size}")
+    if wanted_ids is not None and not np.array_equal(ids, wanted_ids):
+        raise SystemExit("the cache and data/split.csv list other images: run 00_data.ipynb again")
+    return ids, images
+
+
+def score(out: Path, runs: list[str]) -> tuple[dict, np.ndarray, np.ndarray]:
+    """Means over the seeds on the hold-out; macro F1 and macro AP, also a mean, in every resample of its groups."""
+    f1, ap, rare, f1_draws, ap_draws = [], [], [], [], []
+    for run in runs:
+        ids, probs = store.load_probs(out, run, "holdout")
+        labels, groups = store.truth_of(out, ids)
+        half = thresholds.apply(probs, np.full(probs.shape[1], 0.5))
+        rarest = np.argsort(labels.sum(axis=0, dtype=int), kind="stable")[:10]
+        f1.append(metrics.macro_f1(labels, half))
+        ap.append(metrics.average_precision(labels, probs).mean())
+        rare.append(half[:, rarest].sum())
+        f1_draws.append(metrics.f1_of_counts(*intervals.resample(labels, half, groups, F1_DRAWS, 0)).mean(axis=1))
+        ap_draws.append(resample_ap(labels, probs, groups))
     spread = np.std(f1, ddof=1) if len(f1) > 1 else np.nan
-    return {"F1 at .5": np.mean(f1), "sd of seeds": spread, "macro AP": np.mean(ap)}, np.mean(draws, axis=0)
+    row = {"F1 at .5": np.mean(f1), "sd of seeds": spread, "rare predicted": np.mean(rare), "macro AP": np.mean(ap)}
+    return row, np.mean(f1_draws, axis=0), np.mean(ap_draws, axis=0)
+
+
+def resample_ap(labels: np.ndarray, probs: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Macro AP (AP_DRAWS,) in resamples of the groups."""
+    random = np.random.default_rng(0)
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    draws = []
+    for _ in range(AP_DRAWS):
+        rows = np.concatenate([members[one] for one in random.integers(len(members), size=len(members))])
+        draws.append(metrics.average_precision(labels[rows], probs[rows]).mean())
+    return np.array(draws)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", default="densenet", choices=models.MODELS)
+    parser.add_argument(
+        "--recipes", nargs="+", default=list(RECIPES), choices=RECIPES, help="report must be among them"
+    )
     parser.add_argument("--size", type=int, default=128, help="pixels, a cached size")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
@@ -74,13 +136,18 @@ def main():
     parser.add_argument("--lr", type=float, default=5e-3)
     parser.add_argument("--precision", default="float32", choices=device.PRECISIONS)
     options = parser.parse_args()
-    rows, baseline = [], None
-    for name in RECIPES:
-        members = [train_one(options.out, name, seed, options) for seed in range(options.seeds)]
-        row, draws = score(members)
-        baseline = draws if baseline is None else baseline
-        low, high = np.percentile(draws - baseline, [2.5, 97.5])
-        rows.append({"recipe": name, **row, "gain": row["F1 at .5"] - (rows or [row])[0]["F1 at .5"]})
+    scored = {}
+    for seed in range(options.seeds):  # a stopped call leaves whole seeds
+        for name in options.recipes:
+            scored.setdefault(name, []).append(train_one(options.out, name, seed, options))
+    scored = {name: score(options.out, runs) for name, runs in scored.items()}
+    baseline, baseline_draws, _ = scored["report"]
+    rows = []
+    for name, (row, f1_draws, ap_draws) in scored.items():
+        ap_low, ap_high = intervals.bounds(ap_draws, row["macro AP"])
+        gain = row["F1 at .5"] - baseline["F1 at .5"]
+        low, high = intervals.bounds(f1_draws - baseline_draws, gain)
+        rows.append({"recipe": name, **row, "AP low": ap_low, "AP high": ap_high, "gain": gain})
         rows[-1] |= {"gain low": low, "gain high": high}
     table = pd.DataFrame(rows)
     store.save_table(options.out, "tables/recipes.csv", table)

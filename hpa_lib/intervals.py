@@ -61,7 +61,7 @@ def bootstrap(
     """
     function = _statistic(statistic)
     estimate = function(metrics.confusion_counts(labels, preds))
-    low, high = _bounds(function(resample(labels, preds, groups, draws, seed)), estimate, level)
+    low, high = bounds(function(resample(labels, preds, groups, draws, seed)), estimate, level)
     low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
     return {"estimate": _plain(estimate), "low": _plain(low), "high": _plain(high), "level": level, "draws": draws}
 
@@ -90,7 +90,7 @@ def paired(
         resample(labels, baseline, groups, draws, seed)
     )
     estimate = function(metrics.confusion_counts(labels, preds)) - function(metrics.confusion_counts(labels, baseline))
-    low, high = _bounds(gains, estimate, level)
+    low, high = bounds(gains, estimate, level)
     share_better = (gains > 0).mean(axis=0) + 0.5 * (gains == 0).mean(axis=0)
     return {
         "difference": _plain(estimate),
@@ -200,7 +200,8 @@ def _statistic(name: str):
     return STATISTICS[name]
 
 
-def _bounds(values: np.ndarray, estimate: np.ndarray, level: float) -> np.ndarray:
+def bounds(values: np.ndarray, estimate: np.ndarray, level: float = 0.95) -> np.ndarray:
+    """Low and high end (2, ...) of the middle ``level`` of resampled ``values`` (draws, ...), moved to ``estimate``."""
     if not 0 < level < 1:
         raise ValueError(f"level {level}: give a share between 0 and 1, such as 0.95")
     return np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0) + estimate - values.mean(axis=0)

@@ -29,7 +29,7 @@ def run(task: Callable, jobs: Iterable, workers: int) -> Iterator:
         workers: processes; 1 works in this one.
 
     Raises:
-        RuntimeError: a process was killed from outside, most often for want of memory.
+        ChildProcessError: a process was killed from outside, most often for want of memory.
     """
     if workers == 1:
         threads = cv2.getNumThreads()
@@ -52,9 +52,7 @@ def run(task: Callable, jobs: Iterable, workers: int) -> Iterator:
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
-                raise RuntimeError(
-                    "a worker process was killed, perhaps for want of memory: use fewer workers"
-                ) from None
+                raise ChildProcessError("a process was killed, perhaps for want of memory: use fewer workers") from None
             raise
 
 

@@ -215,6 +215,6 @@ def test_wrong_arguments_are_told(tmp_path, wrong, told):
 
 def test_a_label_that_cannot_be_seen_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(rendering, "is_visible", lambda canvas, label, um_per_px: label != 0)
-    with pytest.raises(RuntimeError, match="Nucleoplasm is not visible"):
+    with pytest.raises(ValueError, match="Nucleoplasm is not visible"):
         synthetic.write_dataset(tmp_path / "data", workers=1, **SMALL)
     assert not (tmp_path / "data" / "train.csv").exists()

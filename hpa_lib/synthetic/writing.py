@@ -174,12 +174,12 @@ def _draw_one(out: Path, size: int, um_per_px: float, seed: int, job: Job) -> No
     """Draw one image and write its four files.
 
     Raises:
-        RuntimeError: a label's structure is not in the frame, so the label would be a lie.
+        ValueError: a label's structure is not in the frame, so the label would be a lie.
     """
     drawing = rendering.draw(seed, job.index, job.labels, size, um_per_px, protein=job.protein, dark=job.dark)
     if len(drawing.visible) != len(job.labels):
         lost = label_names.LABELS[min(set(job.labels) - set(drawing.visible))]
-        raise RuntimeError(f"{lost} is not visible in image {job.id} of {size} px: choose a larger size")
+        raise ValueError(f"{lost} is not visible in image {job.id} of {size} px: choose a larger size")
     for channel, color in enumerate(label_names.CHANNELS):
         encoded = cv2.imencode(".png", np.ascontiguousarray(drawing.image[..., channel]), PNG_SETTINGS)[1]
         _write_bytes(out / job.part / f"{job.id}_{color}.png", encoded.tobytes())
