@@ -52,7 +52,9 @@ def test_no_process_outlives_a_killed_parent(tmp_path):
         "if __name__ == '__main__':\n    list(processes.run(time.sleep, [60] * 4, 2))\n"
     )
     (tmp_path / "program.py").write_text(program)
-    parent = subprocess.Popen([sys.executable, tmp_path / "program.py"], start_new_session=True)
+    parent = subprocess.Popen(
+        [sys.executable, tmp_path / "program.py"], start_new_session=True, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 60
 
     def members():
