@@ -148,9 +148,9 @@ def synth_command(options: argparse.Namespace) -> int:
 
 def check_command(options: argparse.Namespace) -> int:
     """Print the findings of a data folder; notes alone are no failure unless ``--strict``."""
-    from hpa_lib import dataset
+    from hpa_lib import checks
 
-    findings = dataset.check(options.data)
+    findings = checks.check(options.data)
     for severity, file, problem, remedy in findings[["severity", "file", "problem", "remedy"]].itertuples(index=False):
         print(f"{severity}: {file}: {problem}: {remedy}")
     serious = len(findings) if options.strict else int((findings["severity"] != "note").sum())

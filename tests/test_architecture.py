@@ -18,6 +18,7 @@ ROOMS = {  # room -> the rooms it may import; figures, models and synthetic are 
     "tables": "",
     "archives": "",
     "dataset": "labels png tables",
+    "checks": "dataset png",
     "duplicates": "",
     "cache": "dataset png processes",
     "splits": "labels",
@@ -45,7 +46,7 @@ ROOMS = {  # room -> the rooms it may import; figures, models and synthetic are 
     "plan": "",
     "profiles": "paths",
     "batch": "paths plan store",
-    "__main__": "paths plan profiles batch store synthetic dataset models labels submission",
+    "__main__": "paths plan profiles batch store synthetic checks models labels submission",
     "__init__": "",
 }
 ONLY_IN = {  # package -> the files or rooms that may name it

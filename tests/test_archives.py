@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from hpa_lib import archives, dataset
+from hpa_lib import archives, checks, dataset
 
 
 def zip_folder(folder, archive, prefix=""):
@@ -18,7 +18,7 @@ def zip_folder(folder, archive, prefix=""):
 
 def check_same(data, unpacked):
     assert dataset.fingerprint(unpacked) == dataset.fingerprint(data)
-    assert dataset.check(unpacked, progress=False).empty
+    assert checks.check(unpacked, progress=False).empty
 
 
 @pytest.mark.parametrize("prefix", ["", "human-protein-atlas/"])
@@ -60,7 +60,7 @@ def test_a_part_that_is_unpacked_already_is_used(tiny_dataset, tmp_path):
     for table in data.glob("*.csv"):
         (packed / table.name).write_bytes(table.read_bytes())
     unpacked = archives.unpack_data(packed, tmp_path / "unpacked", progress=False)
-    assert dataset.check(unpacked, progress=False).empty
+    assert checks.check(unpacked, progress=False).empty
 
 
 def test_an_unpacked_folder_is_used_as_it_is(tiny_dataset, tmp_path):

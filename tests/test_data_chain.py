@@ -9,7 +9,7 @@ import pandas as pd
 import papermill
 import pytest
 
-from hpa_lib import cache, dataset, store
+from hpa_lib import cache, checks, dataset, store
 from hpa_lib import labels as label_names
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -126,9 +126,9 @@ def real_dataset(real_samples, tmp_path):
 
 
 def test_real_pngs_go_through_check_cache_and_duplicates(real_dataset, tmp_path):
-    findings = dataset.check(real_dataset, progress=False)
+    findings = checks.check(real_dataset, progress=False)
     assert set(findings["severity"]) <= {"note"}
-    ids, labels, test_ids = dataset.select(real_dataset, findings)
+    ids, labels, test_ids = checks.select(real_dataset, findings)
     assert (len(ids), labels.sum(), len(test_ids)) == (8, 16, 2)
     _, images = cache.load(cache.build(real_dataset, ids, "train", 128, tmp_path / "cache", progress=False))
     _, test_images = cache.load(cache.build(real_dataset, test_ids, "test", 128, tmp_path / "cache", progress=False))
@@ -142,7 +142,7 @@ def test_real_pngs_go_through_check_cache_and_duplicates(real_dataset, tmp_path)
 def test_real_pngs_go_through_a_training_step_and_predict(real_dataset, tmp_path):
     keras = pytest.importorskip("keras")
     models = pytest.importorskip("hpa_lib.models")
-    ids, labels, test_ids = dataset.select(real_dataset, dataset.check(real_dataset, progress=False))
+    ids, labels, test_ids = checks.select(real_dataset, checks.check(real_dataset, progress=False))
     _, images = cache.load(cache.build(real_dataset, ids, "train", 64, tmp_path / "cache", progress=False))
     _, test_images = cache.load(cache.build(real_dataset, test_ids, "test", 64, tmp_path / "cache", progress=False))
     model = models.MODELS["densenet"](image_size=64, channels="rgby")

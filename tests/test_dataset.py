@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpa_lib import __main__ as main_module
-from hpa_lib import dataset, png
+from hpa_lib import checks, dataset, png
 from hpa_lib import labels as label_names
 
 HEADER = "Id,Target\n"
@@ -32,7 +32,7 @@ def channel(data, image_id="train-0001", color="green", part="train"):
 
 def one_finding(data, severity="error"):
     """The single finding of a folder, after checking that it is told in full."""
-    findings = dataset.check(data, progress=False)
+    findings = checks.check(data, progress=False)
     assert list(findings.columns) == dataset.FINDINGS
     assert len(findings) == 1, findings.to_string()
     finding = findings.iloc[0]
@@ -224,10 +224,10 @@ def test_property_any_bytes_are_read_or_refused_in_one_sentence(tmp_path_factory
 
 def test_a_good_folder_has_no_findings(tiny_dataset):
     data = tiny_dataset(groups=True)
-    findings = dataset.check(data, progress=False)
+    findings = checks.check(data, progress=False)
     assert findings.empty
     assert list(findings.columns) == dataset.FINDINGS
-    ids, labels, test_ids = dataset.select(data, findings)
+    ids, labels, test_ids = checks.select(data, findings)
     assert (len(ids), labels.shape, len(test_ids)) == (6, (6, 28), 3)
 
 
@@ -328,14 +328,14 @@ def test_an_unusable_image_stops_or_is_dropped_and_recorded(tiny_dataset, name):
     finding = one_finding(data)
     assert pd.Series([finding["problem"]]).str.contains(problem).all(), finding["problem"]
     assert finding["file"].startswith("train/train-0001_")
-    findings = dataset.check(data, progress=False)
+    findings = checks.check(data, progress=False)
     with pytest.raises(ValueError, match=f"train-0001.*: .*{problem}.*: ") as caught:
-        dataset.select(data, findings, "strict")
+        checks.select(data, findings, "strict")
     assert "\n" not in str(caught.value)
-    ids, labels, test_ids = dataset.select(data, findings, "drop")
+    ids, labels, test_ids = checks.select(data, findings, "drop")
     assert "train-0001" not in ids
     assert (len(ids), len(labels), len(test_ids)) == (5, 5, 3)
-    assert dataset.dropped_ids(findings, "drop") == {"train": ["train-0001"], "test": []}
+    assert checks.dropped_ids(findings, "drop") == {"train": ["train-0001"], "test": []}
 
 
 GOOD_CONVERSIONS = {
@@ -353,7 +353,7 @@ def test_a_sound_conversion_is_noted_and_gives_the_same_pixels(tiny_dataset, nam
     convert(channel(data))
     assert one_finding(data, "note")["problem"].startswith(problem)
     np.testing.assert_array_equal(dataset.read_channel(channel(data)), before)
-    assert len(dataset.select(data, dataset.check(data, progress=False))[0]) == 6
+    assert len(checks.select(data, checks.check(data, progress=False))[0]) == 6
 
 
 def test_a_blank_landmark_channel_is_only_noted(tiny_dataset):
@@ -375,7 +375,7 @@ def test_an_image_without_any_file_is_one_finding(tiny_dataset):
         channel(data, "test-0000", color, "test").unlink()
     finding = one_finding(data)
     assert finding["problem"] == "none of the four channel files is there"
-    _, _, test_ids = dataset.select(data, dataset.check(data, progress=False), "drop")
+    _, _, test_ids = checks.select(data, checks.check(data, progress=False), "drop")
     assert test_ids.tolist() == ["test-0001", "test-0002"]
 
 
@@ -398,11 +398,11 @@ def test_no_images_at_all_stops_with_one_finding(tiny_dataset):
     for path in (data / "train").iterdir():
         path.unlink()
     (data / "sample_submission.csv").unlink()
-    findings = dataset.check(data, progress=False)
+    findings = checks.check(data, progress=False)
     assert findings["severity"].tolist() == ["note", "stop"]
     for on_bad in ("strict", "drop"):
         with pytest.raises(ValueError, match="train: holds no PNG: unpack the archive there"):
-            dataset.select(data, findings, on_bad)
+            checks.select(data, findings, on_bad)
 
 
 def test_train_and_test_may_not_share_an_id(tiny_dataset):
@@ -412,7 +412,7 @@ def test_train_and_test_may_not_share_an_id(tiny_dataset):
     for color in label_names.CHANNELS:
         channel(data, "test-0001", color).write_bytes(channel(data, "test-0001", color, "test").read_bytes())
     assert "Id test-0001 is in sample_submission.csv too" in one_finding(data)["problem"]
-    ids, _, test_ids = dataset.select(data, dataset.check(data, progress=False), "drop")
+    ids, _, test_ids = checks.select(data, checks.check(data, progress=False), "drop")
     assert "test-0001" not in ids
     assert "test-0001" in test_ids
 
@@ -421,7 +421,7 @@ def test_an_unsorted_sample_submission_is_noted_and_keeps_its_order(tiny_dataset
     data = tiny_dataset()
     (data / "sample_submission.csv").write_text("Id,Predicted\ntest-0002,0\ntest-0000,0\ntest-0001,0\n")
     assert one_finding(data, "note")["problem"] == "is not sorted by Id"
-    test_ids = dataset.select(data, dataset.check(data, progress=False))[2]
+    test_ids = checks.select(data, checks.check(data, progress=False))[2]
     assert test_ids.tolist() == ["test-0002", "test-0000", "test-0001"]
 
 
@@ -429,14 +429,14 @@ def test_without_sample_submission_training_still_works(tiny_dataset):
     data = tiny_dataset(test_images=0)
     (data / "sample_submission.csv").unlink()
     assert one_finding(data, "note")["remedy"] == "training works; no submission can be made"
-    assert len(dataset.select(data, dataset.check(data, progress=False))[2]) == 0
+    assert len(checks.select(data, checks.check(data, progress=False))[2]) == 0
 
 
 def test_marks_of_the_table_are_noted(tiny_dataset):
     data = tiny_dataset()
     text = (data / "train.csv").read_text()
     (data / "train.csv").write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
-    findings = dataset.check(data, progress=False)
+    findings = checks.check(data, progress=False)
     assert findings["problem"].tolist() == ["begins with a byte-order mark", "has CRLF line ends"]
     assert set(findings["severity"]) == {"note"}
 
@@ -447,11 +447,11 @@ def test_an_unreadable_table_is_a_finding_that_stops(tiny_dataset):
     finding = one_finding(data, "stop")
     assert (finding["file"], finding["remedy"]) == ("train.csv", "save it as CSV in UTF-8")
     with pytest.raises(ValueError, match="is not UTF-8 text"):
-        dataset.select(data, dataset.check(data, progress=False), "drop")
+        checks.select(data, checks.check(data, progress=False), "drop")
 
 
 def test_a_missing_folder_is_a_finding(tmp_path):
-    findings = dataset.check(tmp_path / "nowhere", progress=False)
+    findings = checks.check(tmp_path / "nowhere", progress=False)
     assert findings["severity"].tolist() == ["stop", "note"]
     assert findings["problem"].iloc[0] == "is not there"
 
@@ -479,11 +479,11 @@ def test_all_findings_come_at_once(tiny_dataset):
         file.write("train-0000,99\n../x,0\n")
     cut(channel(data, "train-0002", "red"))
     channel(data, "test-0001", "blue", "test").unlink()
-    findings = dataset.check(data, progress=False)
+    findings = checks.check(data, progress=False)
     assert findings["severity"].tolist() == ["error"] * 4 + ["note", "error"]  # both rows of train-0000, then its files
     with pytest.raises(ValueError, match="4 more findings"):
-        dataset.select(data, findings)
-    ids, _, test_ids = dataset.select(data, findings, "drop")
+        checks.select(data, findings)
+    ids, _, test_ids = checks.select(data, findings, "drop")
     assert ids.tolist() == ["train-0001", "train-0003", "train-0004", "train-0005"]
     assert test_ids.tolist() == ["test-0000", "test-0002"]
 
@@ -492,7 +492,7 @@ def test_nothing_left_after_dropping_is_said(tiny_dataset):
     data = tiny_dataset(images=1)
     cut(channel(data, "train-0000"))
     with pytest.raises(ValueError, match="none of its 1 labelled images can be used"):
-        dataset.select(data, dataset.check(data, progress=False), "drop")
+        checks.select(data, checks.check(data, progress=False), "drop")
 
 
 def test_fingerprint_sees_content_not_dates(tiny_dataset):

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 
+import nbformat
 import pytest
 from throwaway import write_notebook
 
@@ -22,9 +23,11 @@ def hpa(capfd):
 
 @pytest.fixture
 def study(tmp_path):
-    """The first arguments of `hpa run` for a folder of throw-away notebooks 00 to 07."""
-    for number in range(8):
-        write_notebook(tmp_path / "notebooks" / f"{number:02d}_x.ipynb", "print(OUT)")
+    """The first arguments of `hpa run` for a folder of throw-away notebooks 00 to 07 with the real ones' parameters."""
+    for real in sorted((paths.PROJECT / "notebooks").glob("0[0-7]_*.ipynb")):
+        cells = nbformat.read(real, as_version=4).cells
+        (parameters,) = (cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
+        write_notebook(tmp_path / "notebooks" / f"{real.name[:2]}_x.ipynb", "print(OUT)", parameters=parameters)
     return ["run", "--notebooks", tmp_path / "notebooks", "--out", tmp_path / "out"]
 
 
@@ -96,7 +99,7 @@ def test_killed_run_is_one_sentence_and_exit_code_1(study, tmp_path):
 def test_environment_names_the_data_only_where_the_profile_searches(hpa, study, tmp_path, monkeypatch):
     monkeypatch.setenv("HPA_DATA", str(tmp_path))
     assert str(paths.DEFAULT_DATA) in hpa(*study, "--dry-run")[1]
-    assert "'DATA': ''" in hpa(*study, "--dry-run", "--profile", "kaggle", "--only", "00", "-p", "EPOCHS", "1")[1]
+    assert "'DATA': ''" in hpa(*study, "--dry-run", "--profile", "kaggle", "--only", "00")[1]
 
 
 @pytest.mark.parametrize("name", profiles.PROFILES)

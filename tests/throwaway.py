@@ -11,7 +11,6 @@ EPOCHS: int = 3  # passes over the data
 LEARNING_RATE: float = 1e-3  # step size
 AUGMENT: bool = True  # augment
 CLASS_WEIGHTS: str = "none"  # scheme
-PRECISION: str = "auto"  # precision
 RUN: str = ""  # name
 FOLDS: list[int] | None = None  # folds
 """
