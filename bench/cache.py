@@ -115,7 +115,7 @@ def cache_links(num_images):
 def main():
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=1200, help="links to 200 drawn ones")
+    parser.add_argument("--images", type=int, default=1200, help=f"links to {DRAWN} drawn ones")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--data", type=Path, help="a folder in Kaggle's layout; its first images are used")

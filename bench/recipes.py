@@ -1,14 +1,14 @@
 """Does the kit's recipe beat the report's at equal epochs? One network, several seeds, scored on the hold-out.
 
     python bench/recipes.py OUT --epochs 10 --seeds 3          # OUT: a run set in which notebook 00 has run
-    hpa run --only 05,06,07 --out OUT                          # thresholds, ensembles and report of these runs
+    hpa run --only 05,06,07 --out OUT --data DATA              # thresholds, ensembles and report of these runs
 
 Three recipes for the study's CNN: ``report`` (cross-entropy, no class weights, logits that start at zero, the study's
 augmentation), ``weights`` (the same with square-root class weights) and ``best`` (``profiles.BEST``, and logits that
-start at the classes' frequencies). Runs are stored as ``OUT/runs/<model>-<recipe>-seed<n>``, as a training notebook
-would store them: a second call goes on where the first one was stopped. Prints one row a recipe: means over the seeds
-of macro F1 at .5, of how often the ten rarest classes are predicted and of macro AP, and the gain in macro F1 over
-``report``, with bootstrap intervals over groups of images; and stores it as ``OUT/tables/recipes.csv``.
+start at the classes' frequencies). Runs are stored as ``OUT/runs/<model>-<recipe>-seed<n>``, with what notebooks 05
+to 07 read: a second call goes on where the first one was stopped. Prints one row a recipe: means over the seeds of
+macro F1 at .5, of how often the ten rarest classes are predicted (rightly or not) and of macro AP, and the gain in
+macro F1 over ``report``, with bootstrap intervals over groups of images; and stores it as ``OUT/tables/recipes.csv``.
 """
 
 import argparse
@@ -53,54 +53,52 @@ def train_one(out: Path, name: str, seed: int, options) -> str:
     """Train and predict under one recipe and seed, unless that is done already; the run's name."""
     recipe, run = RECIPES[name], f"{options.model}-{name}-seed{seed}"
     ids, labels, _, folds = store.load_split(out)
+    description = store.load_json(out, "data/dataset.json")
     rows = {"train": np.flatnonzero(folds > 0), "val": np.flatnonzero(folds == 0), "holdout": np.flatnonzero(folds < 0)}
-    images = {part: open_cache(out, part, options.size, ids if part == "train" else None) for part in ("train", "test")}
-    weights = imbalance.class_weights(labels[rows["train"]].sum(axis=0), recipe["class_weights"])
-    sampling = imbalance.sampling_weights(labels[rows["train"]], recipe["sampling"]) if recipe["sampling"] else None
-    stream = {"shuffle": True, "augmentation": recipe["augment"], "sampling": sampling, "seed": seed}
-    train = batches.ImageBatches(images["train"][1], labels, rows["train"], options.batch, **stream)
-    val = batches.ImageBatches(images["train"][1], labels, rows["val"], options.batch)
     hardware = device.setup(options.precision, seed)
-    model = models.MODELS[options.model](image_size=options.size)
-    if recipe["prior"]:
-        model.get_layer("logits").bias.assign(imbalance.prior_logits(labels[rows["train"]], weights))
     settings = recipe | {"seed": seed, "model": options.model, "image_size": options.size, "epochs": options.epochs}
     settings |= {"learning_rate": options.lr, "batch_size": options.batch, "precision": hardware["precision"]}
     settings |= {"split": store.split_digest(out), "channels": "rgby", "weights": "scratch"}
-    fitting = {"epochs": options.epochs, "lr": options.lr, "ema": recipe["ema"], "loss": recipe["loss"]}
     folder = store.run_folder(out, run)
-    history = training.fit(model, train, val, folder, class_weights=weights, settings=settings, **fitting)
-    if (folder / "result.json").exists():
+    if (folder / "result.json").exists() and store.load_json(folder, "result.json")["settings"] == settings:
         return run
+    cache_ids, images = cache.load(out / "cache" / f"train_{options.size}")
+    if not np.array_equal(ids, cache_ids):
+        raise ValueError("the cache and data/split.csv list other images: run 00_data.ipynb again")
+    weights = imbalance.class_weights(labels[rows["train"]].sum(axis=0), recipe["class_weights"])
+    sampling = imbalance.sampling_weights(labels[rows["train"]], recipe["sampling"]) if recipe["sampling"] else None
+    stream = {"shuffle": True, "augmentation": recipe["augment"], "sampling": sampling, "seed": seed}
+    train = batches.ImageBatches(images, labels, rows["train"], options.batch, **stream)
+    val = batches.ImageBatches(images, labels, rows["val"], options.batch)
+    model = models.MODELS[options.model](image_size=options.size)
+    if recipe["prior"]:
+        model.get_layer("logits").bias.assign(imbalance.prior_logits(labels[rows["train"]], weights))
+    fitting = {"epochs": options.epochs, "lr": options.lr, "ema": recipe["ema"], "loss": recipe["loss"]}
+    history = training.fit(model, train, val, folder, class_weights=weights, settings=settings, **fitting)
     for part in ("val", "holdout"):
-        probs = predict.predict_probs(model, images["train"][1], rows[part], turns=recipe["tta"])
+        probs = predict.predict_probs(model, images, rows[part], turns=recipe["tta"])
         store.save_probs(out, run, part, ids[rows[part]], probs)
-    test_ids, test_images = images["test"]
-    probs = predict.predict_probs(model, test_images, np.arange(len(test_ids)), turns=recipe["tta"])
-    store.save_probs(out, run, "test", test_ids, probs)
+    if description["test_images"]:
+        test_ids, test_images = cache.load(out / "cache" / f"test_{options.size}")
+        probs = predict.predict_probs(model, test_images, np.arange(len(test_ids)), turns=recipe["tta"])
+        store.save_probs(out, run, "test", test_ids, probs)
     result = {"run": run, "recipe": name, **settings, "settings": settings, "hardware": hardware}
     result |= {"best_epoch": int(history["val_macro_ap"].idxmax()) + 1, "seconds": history["seconds"].sum()}
     result |= {"images_per_second": history["images_per_second"].median(), "versions": device.versions()}
+    result |= {"synthetic": description["synthetic"]}
     store.save_json(out, f"runs/{run}/result.json", result)
     return run
 
 
-def open_cache(out: Path, part: str, size: int, wanted_ids) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and images of one part; those of ``train`` must be the split's."""
-    ids, images = cache.load(out / "cache" / f"{part}_{size}")
-    if wanted_ids is not None and not np.array_equal(ids, wanted_ids):
-        raise SystemExit("the cache and data/split.csv list other images: run 00_data.ipynb again")
-    return ids, images
-
-
 def score(out: Path, runs: list[str]) -> tuple[dict, np.ndarray, np.ndarray]:
     """Means over the seeds on the hold-out; macro F1 and macro AP, also a mean, in every resample of its groups."""
+    _, all_labels, _, folds = store.load_split(out)
+    rarest = np.argsort(all_labels[folds >= 0].sum(axis=0, dtype=int), kind="stable")[:10]
     f1, ap, rare, f1_draws, ap_draws = [], [], [], [], []
     for run in runs:
         ids, probs = store.load_probs(out, run, "holdout")
-        labels, groups = store.truth_of(out, ids)
+        labels, groups = store.load_truth(out, ids)
         half = thresholds.apply(probs, np.full(probs.shape[1], 0.5))
-        rarest = np.argsort(labels.sum(axis=0, dtype=int), kind="stable")[:10]
         f1.append(metrics.macro_f1(labels, half))
         ap.append(metrics.average_precision(labels, probs).mean())
         rare.append(half[:, rarest].sum())
@@ -136,10 +134,17 @@ def main():
     parser.add_argument("--lr", type=float, default=5e-3)
     parser.add_argument("--precision", default="float32", choices=device.PRECISIONS)
     options = parser.parse_args()
+    if "report" not in options.recipes or options.seeds < 1:
+        parser.error("report must be among the recipes, and there must be a seed")
     scored = {}
-    for seed in range(options.seeds):  # a stopped call leaves whole seeds
-        for name in options.recipes:
-            scored.setdefault(name, []).append(train_one(options.out, name, seed, options))
+    try:
+        if not (store.load_split(options.out)[3] < 0).any():
+            raise ValueError(f"{options.out} has no hold-out to score on: run 00_data.ipynb with HOLDOUT above 0")
+        for seed in range(options.seeds):  # a stopped call leaves whole seeds
+            for name in options.recipes:
+                scored.setdefault(name, []).append(train_one(options.out, name, seed, options))
+    except (ValueError, OSError) as error:
+        parser.error(f"{error}; for other settings give another OUT")
     scored = {name: score(options.out, runs) for name, runs in scored.items()}
     baseline, baseline_draws, _ = scored["report"]
     rows = []

@@ -1,4 +1,4 @@
-"""How fast training is here: `fit` beside the bare step, the chosen precision beside float32, PyTorch, imgaug.
+"""How fast training is on this CPU: `fit` beside the bare step, the chosen precision beside float32, PyTorch, imgaug.
 
     python bench/training.py                                          # 128 px, batches of 32, three networks
     python bench/training.py --models resnet18 --steps 4 --repeats 1  # a try
@@ -7,10 +7,12 @@ All in one run, so the ratios can be trusted where the absolute figures cannot. 
 constant batch. *fit* is ``model.fit`` on batches from a memory-mapped cache, with the study's imgaug augmentation.
 Each network runs in float32 and in the precision that ``device.setup("auto")`` chooses here, in a process of its own;
 `bare` and `fit` take turns in it. A CPU without products in bfloat16 is left at float32, and so is PyTorch on it.
+PyTorch (left out where it is not installed) trains the very same network, see torch_twin.py.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from pathlib import Path
 
 MODELS = ("densenet", "resnet18", "inception_v2")
 TIME_LIMIT = 900  # seconds for one measurement
+ON_CPU = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # for a GPU there is bench/models.py
 
 
 def measure_keras(name: str, precision: str, options) -> dict:
@@ -57,6 +60,44 @@ def measure_keras(name: str, precision: str, options) -> dict:
     return {kind: statistics.median(values) for kind, values in rates.items()}
 
 
+def measure_torch(name: str, precision: str, how: str, options) -> dict:
+    """Images a second of the same network's step in PyTorch: channels_last, autocast, ``how`` eager or compiled."""
+    import numpy as np
+    import torch
+    import torch_twin
+
+    from hpa_lib import models
+
+    model = models.MODELS[name](image_size=options.size, channels="rgby")
+    network = torch_twin.Twin(model).to(memory_format=torch.channels_last)
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (options.batch, options.size, options.size, 4), np.uint8)
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)  # seen as (B, 4, S, S), lying in memory as channels_last
+    labels = torch.from_numpy((random.random((options.batch, 28)) < 0.06).astype("float32"))
+    with torch.no_grad():
+        difference = np.abs(network.eval()(images).numpy() - model.predict_on_batch(pixels)).max()
+    assert difference < 1e-2, f"the twin of {name} computes other logits (by {difference})"
+    network.train()
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
+    forward = torch.compile(network) if how == "compiled" else network
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "mixed_bfloat16"):
+            logits = forward(images)
+        torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), labels).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+
+    rates = []
+    for _ in range(options.repeats + 1):  # the first one warms up
+        started = time.perf_counter()
+        for _ in range(options.steps):
+            step()
+        rates.append(options.steps * options.batch / (time.perf_counter() - started))
+    return {"bare": statistics.median(rates[1:])}
+
+
 def measure_augmentation(options) -> dict:
     """Images a second on one core of each augmentation at 224 px, four channels; ``imgaug`` makes the turns too."""
     import cv2
@@ -66,9 +107,9 @@ def measure_augmentation(options) -> dict:
 
     cv2.setNumThreads(1)
     images = np.random.default_rng(0).integers(0, 256, (64, 224, 224, 4), np.uint8)
-    rates = {}
+    rates, exact = {}, augment.EXACT_TURNS
     for name in ("imgaug", "report", "strong", "turns"):
-        augment.EXACT_TURNS = {} if name == "imgaug" else {0: 3, 1: 2, 2: 1}
+        augment.EXACT_TURNS = {} if name == "imgaug" else exact
         times = []
         for repeat in range(options.repeats + 2):
             started = time.perf_counter()
@@ -89,7 +130,7 @@ def in_child(*arguments: str) -> dict:
     """What a measurement in a process of its own printed last; ``{}``, with the reason printed, when it failed."""
     command = [sys.executable, *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT, env=ON_CPU)
     except subprocess.TimeoutExpired:
         print(f"{' '.join(arguments)}: left out, not done after {TIME_LIMIT} s")
         return {}
@@ -99,13 +140,17 @@ def in_child(*arguments: str) -> dict:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def measure_torch(precision: str, options) -> dict:
-    """Images a second of ResNet18 in PyTorch, eager and compiled, by the script that measures it on a GPU too."""
-    script = str(Path(__file__).with_name("models.py"))
-    sizes = ["--size", str(options.size), "--batch", str(options.batch), "--steps", str(options.steps)]
-    common = [script, "--measure", "torch", "--precision", precision, *sizes, "--repeats", str(options.repeats)]
-    rates = {"eager": in_child(*common, "--no-compile"), "compiled": in_child(*common)}
-    return {name: row["images_per_second"] for name, row in rates.items() if row}
+def ratio(rates: dict, one: str, other: str, words: str) -> str:
+    """How many times as fast ``one`` is as ``other``, as the last column; empty where a rate is missing."""
+    return f"{rates[one] / rates[other]:>8.2f} {words}" if one in rates and other in rates else ""
+
+
+MEASURES = {
+    "keras": measure_keras,
+    "torch": measure_torch,
+    "augmentation": measure_augmentation,
+    "precision": choose_precision,
+}
 
 
 def main():
@@ -118,30 +163,31 @@ def main():
     parser.add_argument("--measure", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        measure = {"augmentation": measure_augmentation, "precision": choose_precision}.get(options.measure)
-        result = measure(options) if measure else measure_keras(*options.measure.split(":"), options)
-        return print(json.dumps(result))
+        kind, *rest = options.measure.split(":")
+        return print(json.dumps(MEASURES[kind](*rest, options)))
     given = [f"--{name}={getattr(options, name)}" for name in ("size", "batch", "steps", "repeats")]
-    chosen = in_child(__file__, "--measure", "precision")["precision"]
-    print(f"chosen precision here: {chosen}")
-    print(f"{'network':<14}{'precision':<16}{'bare img/s':>11}{'fit img/s':>11}{'fit/bare':>10}{'of float32':>12}")
-    bare = {}
+    chosen = in_child(__file__, "--measure", "precision").get("precision", "float32")
+    print(f"{options.size} px, batches of {options.batch}; chosen precision here: {chosen}")
+    print(f"{'network':<14}{'with':<30}{'bare img/s':>11}{'fit img/s':>11}{'fit/bare':>10}{'ratio':>8}")
     for name in options.models:
+        bare = {}
         for precision in dict.fromkeys(("float32", chosen)):
-            row = in_child(__file__, *given, "--measure", f"{name}:{precision}")
-            if not row:
-                continue
-            bare[name, precision] = row["bare"]
-            against = row["bare"] / bare.get((name, "float32"), row["bare"])
-            line = f"{name:<14}{precision:<16}{row['bare']:>11.1f}{row['fit']:>11.1f}"
-            print(line + f"{row['fit'] / row['bare']:>10.2f}{against:>12.2f}", flush=True)
-    if ("resnet18", chosen) in bare:
-        for name, rate in measure_torch(chosen, options).items():
-            ratio = bare["resnet18", chosen] / rate
-            print(f"PyTorch ResNet18, {chosen}, {name}: {rate:.1f} img/s; Keras / PyTorch {ratio:.2f}", flush=True)
+            row = in_child(__file__, *given, "--measure", f"keras:{name}:{precision}")
+            if row:
+                bare[precision] = row["bare"]
+                line = f"{name:<14}{'Keras ' + precision:<30}{row['bare']:>11.1f}{row['fit']:>11.1f}"
+                line += f"{row['fit'] / row['bare']:>10.2f}"
+                print(line + ratio(bare, precision, "float32", "x float32"), flush=True)
+        for how in ("eager", "compiled"):
+            row = in_child(__file__, *given, "--measure", f"torch:{name}:{chosen}:{how}")
+            if row:
+                bare[how] = row["bare"]
+                line = f"{name:<14}{f'PyTorch {how} {chosen}':<30}{row['bare']:>11.1f}{'':>21}"
+                print(line + ratio(bare, chosen, how, "= Keras / PyTorch"), flush=True)
     rates = in_child(__file__, *given, "--measure", "augmentation")
-    print("augmentation, 224 px, one core:", {name: round(rate) for name, rate in rates.items()}, "img/s")
-    print(f"exact turns / imgaug {rates['turns'] / rates['imgaug']:.1f}")
+    if rates:
+        print("augmentation, 224 px, one core:", {name: round(rate) for name, rate in rates.items()}, "img/s")
+        print(f"exact turns / imgaug {rates['turns'] / rates['imgaug']:.1f}")
     return None
 
 

@@ -3,7 +3,7 @@
 import os
 
 # TensorFlow reads this at its first import. By itself it takes oneDNN's convolutions only on CPUs with AVX512_VNNI or
-# newer; on others they train two to three times as fast too (bench/training.py). A value of your own is kept.
+# newer, though others gain too (bench/README.md). A value of your own is kept.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 __version__ = "0.1.0"

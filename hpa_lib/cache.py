@@ -5,12 +5,13 @@ reduced, the stamp of its sources). It is built in a hidden folder beside it and
 can be seen is complete; a build that was killed goes on where it stopped.
 """
 
+import contextlib
+import functools
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterable
-from functools import partial as with_first
 from pathlib import Path
 
 import cv2
@@ -66,6 +67,7 @@ def build(
     if final.exists():
         shutil.rmtree(final)
     os.replace(partial, final)
+    (final / "done").unlink()
     return final
 
 
@@ -166,21 +168,21 @@ def _fill(partial: Path, data: Path, manifest: dict, workers: int, progress: boo
     done = marked = int((partial / "done").read_text(encoding="utf-8") or 0)
     length = max(1, min(CHUNK_BYTES, BLOCK_BYTES) // (4 * size * size))  # images
     chunks = [(start, ids[start : start + length]) for start in range(done, len(ids), length)]
-    workers = min(workers, 1 + _pixels(data, part, ids[done:]) // WORTH_A_PROCESS, max(1, len(chunks)))
+    workers = min(workers, 1 + _count_pixels(data, part, ids[done:]) // WORTH_A_PROCESS, max(1, len(chunks)))
     bar = tqdm(total=len(ids), initial=done, desc=f"cache {part}", unit="image", mininterval=2, disable=not progress)
-    task = with_first(_write_chunk, partial / "images.npy", len(ids), data, part, size)
-    with open(partial / "images.npy", "rb") as file, bar:
-        for number in processes.run(task, chunks, workers):
+    task = functools.partial(_write_chunk, partial / "images.npy", len(ids), data, part, size)
+    results = contextlib.closing(processes.run(task, chunks, workers))
+    with open(partial / "images.npy", "rb") as file, bar, results as numbers:
+        for number in numbers:
             done += number
             bar.update(number)
             if done == len(ids) or (done - marked) * 4 * size * size >= BLOCK_BYTES:
                 os.fsync(file.fileno())  # what all processes wrote is on the disk before it is said to be
                 _mark(partial / "done", done)
                 marked = done
-    (partial / "done").unlink()
 
 
-def _pixels(data: Path, part: str, ids: list[str]) -> int:
+def _count_pixels(data: Path, part: str, ids: list[str]) -> int:
     """How many pixels a channel of all these images has, judged by the first one's; 0 where it cannot be read."""
     try:
         header = png.read_header(dataset.channel_paths(data, part, ids[0])[0].read_bytes())
@@ -198,9 +200,8 @@ def _write_chunk(file: Path, num_images: int, data: Path, part: str, size: int, 
     images = np.stack([read_image(data, part, one, size) for one in ids])  # (B, S, S, 4)
     with open(file, "r+b") as stream:
         image_bytes = images[0].nbytes
-        stream.seek(
-            file.stat().st_size - (num_images - start) * image_bytes
-        )  # counted from the end: before it, a header
+        # Counted from the end: before the images lies a header.
+        stream.seek(file.stat().st_size - (num_images - start) * image_bytes)
         stream.write(images.data)
     return len(ids)
 

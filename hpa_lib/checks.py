@@ -1,6 +1,5 @@
 """Everything that is wrong with a data folder in one table, and what can be used of the folder all the same."""
 
-import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from hpa_lib import dataset, png
+from hpa_lib import dataset, png, processes
 
 BLOCK = 1024  # images handed to the threads at a time, so that memory does not grow with their number
 
@@ -22,7 +21,7 @@ def check(folder: str | Path, workers: int | None = None, progress: bool = True)
 
     Args:
         folder: a data folder in Kaggle's layout.
-        workers: threads; the machine's processors when None.
+        workers: threads; by default one a core.
         progress: show a bar.
 
     Returns:
@@ -118,7 +117,7 @@ def _check_part(folder: Path, part: str, ids: list[str], workers: int | None, pr
         return [dataset.make_finding(f"{part}/", "holds no PNG", remedy, "stop" if part == "train" else "note", part)]
     findings, sizes = [], {}
     bar = tqdm(total=len(ids), desc=f"check {part}", mininterval=2, disable=not progress)
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool, bar:
+    with ThreadPoolExecutor(workers or processes.count_cores()) as pool, bar:
         for start in range(0, len(ids), BLOCK):
             block = ids[start : start + BLOCK]
             for one, (image_findings, size) in zip(

@@ -1,4 +1,7 @@
-"""Where the network runs and in which precision. The one place outside weight files that names TensorFlow."""
+"""Where the network runs and in which precision.
+
+TensorFlow is named here, in ``models.norm`` and where weight files are read, and nowhere else.
+"""
 
 import contextlib
 import os

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from kornia_rs import io as rust
+from kornia_rs import io as kornia_io
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_SIDE = 16384  # pixels; larger headers are damage or an attack on memory
@@ -90,11 +90,14 @@ def decode(data: bytes) -> np.ndarray:
 
 
 def _inflate(data: bytes, header: Header) -> np.ndarray | None:
-    """The pixels as they are stored; None when the compressed part makes no sense."""
+    """The pixels as they are stored; None when the compressed part makes no sense.
+
+    Of grey files the chunks' checksums count, which ``read_header`` compared; the stream's own sum is passed over.
+    """
     if not is_plain(header):
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     try:  # half of OpenCV's time, but under Python's lock: use processes, not threads
-        return rust.decode_image_png_u8(data, (header.height, header.width), "mono")[..., 0]
+        return kornia_io.decode_image_png_u8(data, (header.height, header.width), "mono")[..., 0]
     except Exception:  # the library has no finer class for a broken stream
         return None
 

@@ -26,10 +26,12 @@ def run(task: Callable, jobs: Iterable, workers: int) -> Iterator:
         task: a function of a module (with ``functools.partial`` around it where it needs more than the job), so that
             another process can import it. OpenCV works on one thread in it.
         jobs: what it is called with, one after the other.
-        workers: processes; 1 works in this one.
+        workers: processes; 1 works in this one. With more, a script of your own needs its
+            ``if __name__ == "__main__":``, since every process imports it.
 
     Raises:
-        ChildProcessError: a process was killed from outside, most often for want of memory.
+        ChildProcessError: a process was killed from outside, most often for want of memory, or could not start.
+        Exception: what the task raised first, after the jobs under way have ended.
     """
     if workers == 1:
         threads = cv2.getNumThreads()
@@ -52,7 +54,10 @@ def run(task: Callable, jobs: Iterable, workers: int) -> Iterator:
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
-                raise ChildProcessError("a process was killed, perhaps for want of memory: use fewer workers") from None
+                raise ChildProcessError(
+                    "a process was killed or could not start: use fewer workers where memory is short, and 1 in a "
+                    "script without `if __name__ == '__main__':`"
+                ) from None
             raise
 
 

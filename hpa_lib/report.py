@@ -49,7 +49,7 @@ def load_answers(out: Path) -> dict[str, dict[str, np.ndarray]]:
                 f"decisions/thresholds.json does not know run {run}: run 05_threshold_tuning.ipynb"
             )
         ids, probs = store.load_probs(out, run, part)
-        labels, groups = store.truth_of(out, ids)
+        labels, groups = store.load_truth(out, ids)
         own = np.array(decision["thresholds"][run][decision["recommended"]])
         answers[run] = {
             "labels": labels,
@@ -140,7 +140,7 @@ def summary_table(out: Path, runs: pd.DataFrame) -> pd.DataFrame:
     part, _ = judged_part(out)
     loaded = {name: [store.load_probs(out, run, part) for run in own] for name, own in members.items()}
     ids, probs = ensemble.align({name: ensemble.join_folds(own) for name, own in loaded.items()})
-    (labels, _), half = store.truth_of(out, ids), np.full(label_names.NUM_LABELS, 0.5)
+    (labels, _), half = store.load_truth(out, ids), np.full(label_names.NUM_LABELS, 0.5)
     unions = ensemble.union([thresholds.apply(probs[name], half) for name in decision["pair"]])
     means = thresholds.apply(ensemble.mean(list(probs.values())), half)
     for name, preds in {"union of two": unions, "mean": means}.items():

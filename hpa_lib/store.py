@@ -166,7 +166,7 @@ def load_probs(out: Path, run: str, part: str) -> tuple[np.ndarray, np.ndarray]:
         return stored["ids"], stored["probs"]
 
 
-def truth_of(out: Path, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def load_truth(out: Path, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The true labels uint8 (N, 28) and the groups (N,) of ``ids``, in their order, from ``data/split.csv``.
 
     Raises:

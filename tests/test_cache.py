@@ -52,7 +52,7 @@ def test_blocks_of_any_length_give_the_same_array(tiny_dataset, tmp_path, monkey
     ids, path = build(data, tmp_path)
     whole = np.array(cache.load(path)[1])
     monkeypatch.setattr(cache, "BLOCK_BYTES", 3 * 32 * 32 * 4)
-    again = cache.build(data, ids, "train", 32, tmp_path / "other", workers=3, progress=False)
+    again = cache.build(data, ids, "train", 32, tmp_path / "other", progress=False)
     np.testing.assert_array_equal(cache.load(again)[1], whole)
 
 
@@ -100,16 +100,17 @@ def test_other_ids_make_another_cache(tiny_dataset, tmp_path):
     np.testing.assert_array_equal(cache.load(path)[1], plain_decode(data, "train", ids[::-1], 32))
 
 
-def test_kill_9_in_the_middle_then_the_next_run_finishes(tiny_dataset, tmp_path):
-    data = tiny_dataset(images=40)
+@pytest.mark.parametrize("workers, images, pause", [(1, 40, 0.05), (2, 600, 0)])
+def test_kill_9_in_the_middle_then_the_next_run_finishes(tiny_dataset, tmp_path, workers, images, pause):
+    data = tiny_dataset(images=images)
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom hpa_lib import cache, dataset\n"
-        "cache.BLOCK_BYTES = 4 * 32 * 32 * 4\nread = cache.read_image\n"
-        "cache.read_image = lambda *a: (time.sleep(0.05), read(*a))[1]\n"
+        "cache.BLOCK_BYTES = 4 * 32 * 32 * 4\ncache.WORTH_A_PROCESS = 1\nread = cache.read_image\n"
+        f"cache.read_image = lambda *a: (time.sleep({pause}), read(*a))[1]\n"
         "ids, _ = dataset.read_labels(Path(sys.argv[1]) / 'train.csv')\n"
-        "cache.build(sys.argv[1], ids, 'train', 32, sys.argv[2], workers=1, progress=False)\n"
+        "cache.build(sys.argv[1], ids, 'train', 32, sys.argv[2], workers=int(sys.argv[3]), progress=False)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", program, str(data), str(tmp_path / "cache")])
+    process = subprocess.Popen([sys.executable, "-c", program, str(data), str(tmp_path / "cache"), str(workers)])
     mark = tmp_path / "cache" / ".train_32.partial" / "done"
     deadline = time.monotonic() + 60
     while not (mark.exists() and mark.read_text() not in ("", "0")):
@@ -119,7 +120,7 @@ def test_kill_9_in_the_middle_then_the_next_run_finishes(tiny_dataset, tmp_path)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     done = int(mark.read_text())
-    assert 0 < done < 40
+    assert 0 < done < images
     assert not (tmp_path / "cache" / "train_32").exists()
     with pytest.raises(FileNotFoundError, match="00_data"):
         cache.load(tmp_path / "cache" / "train_32")
@@ -128,9 +129,27 @@ def test_kill_9_in_the_middle_then_the_next_run_finishes(tiny_dataset, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cache, "read_image", lambda *given: (decoded.append(given[2]), read(*given))[1])
         ids, path = build(data, tmp_path)
-    assert len(decoded) == 40 - done, "the killed run's work was not kept"
+    assert len(decoded) == images - done, "the killed run's work was not kept"
     np.testing.assert_array_equal(cache.load(path)[1], plain_decode(data, "train", ids, 32))
     assert [entry.name for entry in (tmp_path / "cache").iterdir()] == ["train_32"]
+
+
+def test_a_kill_just_before_the_end_is_mended(tiny_dataset, tmp_path, monkeypatch):
+    """Everything is decoded but the finished cache is not in place yet."""
+    data = tiny_dataset()
+    monkeypatch.setattr(cache.os, "replace", stop_at_folder)
+    with pytest.raises(KeyboardInterrupt):
+        build(data, tmp_path)
+    monkeypatch.undo()
+    ids, path = build(data, tmp_path)
+    np.testing.assert_array_equal(cache.load(path)[1], plain_decode(data, "train", ids, 32))
+    assert sorted(entry.name for entry in path.iterdir()) == ["images.npy", "manifest.json"]
+
+
+def stop_at_folder(source, target, replace=os.replace):
+    if source.is_dir():
+        raise KeyboardInterrupt
+    replace(source, target)
 
 
 def test_a_source_changed_between_kill_and_next_run_is_decoded_again(tiny_dataset, tmp_path, monkeypatch):

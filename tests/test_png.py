@@ -10,9 +10,9 @@ import pytest
 from hpa_lib import png
 
 
-def pack(header: tuple, rows: bytes) -> bytes:
-    """A PNG made by hand: its header's numbers and the filtered rows."""
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", *header)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+def pack(header: tuple, rows: bytes = b"", stream: bytes = b"") -> bytes:
+    """A PNG made by hand: its header's numbers and the filtered rows, or their compressed stream."""
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", *header)), (b"IDAT", stream or zlib.compress(rows)), (b"IEND", b"")]
     parts = [
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
     ]
@@ -34,6 +34,13 @@ def test_interlaced_grey_is_put_in_order():
     passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
     rows = b"".join(b"\0" + row.tobytes() for y, x, dy, dx in passes for row in pixels[y::dy, x::dx])
     np.testing.assert_array_equal(png.decode(pack((8, 8, 8, 0, 0, 0, 1), rows)), pixels)
+
+
+def test_chunk_checksums_count_the_streams_own_does_not():
+    pixels = np.full((8, 8), 7, np.uint8)
+    whole = bytearray(zlib.compress(b"".join(b"\0" + row.tobytes() for row in pixels)))
+    whole[-1] ^= 1  # the last byte of the Adler-32 sum
+    np.testing.assert_array_equal(png.decode(pack((8, 8, 8, 0, 0, 0, 0), stream=bytes(whole))), pixels)
 
 
 @pytest.mark.parametrize("rows", [b"", b"\0" * 9 * 4, b"\7" + b"\0" * 9 * 8])

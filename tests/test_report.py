@@ -21,7 +21,7 @@ def complete(out):
             result | {"settings": RECIPE | {"model": result["model"]}, "tta": 1} | record,
         )
         ids, probs = store.load_probs(out, run, "val")
-        tuned[run] = {"global": thresholds.tune(store.truth_of(out, ids)[0], probs, "global")}
+        tuned[run] = {"global": thresholds.tune(store.load_truth(out, ids)[0], probs, "global")}
     decision = {"recommended": "global", "fill_empty": True, "thresholds": tuned}
     store.save_json(out, "decisions/thresholds.json", decision)
     members = {run: [run] for run in RUNS}
@@ -46,7 +46,7 @@ def out(tmp_path_factory):
 def test_scores_come_from_the_stored_holdout(out, answers):
     table = report.run_table(out, answers).set_index("run")
     ids, probs = store.load_probs(out, "resnet18-rgby-sqrt", "holdout")
-    labels, _ = store.truth_of(out, ids)
+    labels, _ = store.load_truth(out, ids)
     half = thresholds.apply(probs, np.full(28, 0.5))
     assert table.loc["resnet18-rgby-sqrt", "F1 at .5"] == pytest.approx(metrics.macro_f1(labels, half))
     assert table.loc["resnet18-rgby-sqrt", "macro AP"] == pytest.approx(metrics.average_precision(labels, probs).mean())

@@ -13,7 +13,7 @@ def test_split_goes_out_and_comes_back(tmp_path):
     ids, labels, groups, folds = store.load_split(tmp_path)
     assert ids.tolist() == ["a", "007", "c"] and (labels == LABELS).all()
     assert groups.tolist() == [0, 0, 1] and folds.tolist() == [-1, -1, 2]
-    labels, groups = store.truth_of(tmp_path, ["c", "a"])
+    labels, groups = store.load_truth(tmp_path, ["c", "a"])
     assert (labels == LABELS[[2, 0]]).all() and groups.tolist() == [1, 0]
 
 
@@ -66,7 +66,7 @@ def test_bad_parts_lengths_and_ids_are_refused(tmp_path):
         store.save_probs(tmp_path, "one", "val", IDS, np.zeros((2, 28)))
     store.save_split(tmp_path, IDS, LABELS, IDS, np.zeros(3))
     with pytest.raises(ValueError, match="first 'x'"):
-        store.truth_of(tmp_path, ["a", "x"])
+        store.load_truth(tmp_path, ["a", "x"])
 
 
 def test_run_names_tell_siblings_apart():

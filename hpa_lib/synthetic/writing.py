@@ -9,6 +9,7 @@ What lies in the folder::
     synthetic.json, README.md              the data set's card
 """
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -149,10 +150,13 @@ def _draw_all(out, jobs, settings, seed, workers, progress) -> None:
     chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
     workers = min(workers or processes.count_cores(), max(1, len(missing) // CHUNK))
     task = partial(_draw_chunk, out, settings.size, settings.um_per_px, seed)
-    with tqdm(
-        total=len(jobs), initial=len(jobs) - len(missing), unit="image", mininterval=0.5, disable=not progress
-    ) as bar:
-        for drawn in processes.run(task, chunks, workers):
+    with (
+        tqdm(
+            total=len(jobs), initial=len(jobs) - len(missing), unit="image", mininterval=0.5, disable=not progress
+        ) as bar,
+        contextlib.closing(processes.run(task, chunks, workers)) as run,
+    ):
+        for drawn in run:
             bar.update(drawn)
 
 
