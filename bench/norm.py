@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 
+import hpa_lib  # noqa: F401  (before Keras: it sets what TensorFlow reads at its first import)
+
 
 def measure(name: str, precision: str, options) -> str:
     """One line: images a second with Keras's layer and with ours, and the ratio."""

@@ -20,6 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import hpa_lib  # noqa: F401  (before Keras: it sets what TensorFlow reads at its first import)
+
 MODELS = ("densenet", "resnet18", "inception_v2")
 TIME_LIMIT = 900  # seconds for one measurement
 ON_CPU = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # for a GPU there is bench/models.py

@@ -117,9 +117,8 @@ def reliability(tables: Mapping[str, pd.DataFrame], synthetic: bool = False) -> 
     """
     fig, ax = style.new_figure(6.5, 5)
     ax.plot([0, 1], [0, 1], color=style.COLORS["grey"], linewidth=1, linestyle="--", label="calibrated")
-    for number, (run, table) in enumerate(tables.items()):
-        marker = "osD^vP*X"[number % 8]
-        ax.plot(table["mean_prob"], table["positive_share"], marker=marker, markersize=5, label=run)
+    for look, (run, table) in zip(style.marks(len(tables)), tables.items(), strict=True):
+        ax.plot(table["mean_prob"], table["positive_share"], markersize=5, label=run, **look)
     ax.set_xlabel("mean predicted probability of a bin")
     ax.set_ylabel("share of labels that are true")
     ax.set_aspect("equal")
@@ -164,7 +163,7 @@ def class_scores(table: pd.DataFrame, judged_on: str, synthetic: bool = False) -
     ax.set_xlim(-0.02, 1.02)
     ax.set_ylim(-0.6, len(own) - 0.4)
     ax.set_xlabel(f"F1 and average precision (AP) on the {judged_on}")
-    ax.legend(loc="lower right", frameon=False, fontsize=9)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=9)
     text = "Beside the names: positives. AP needs no threshold: far right of the dot, a better one may help."
     return style.caption(fig, text, synthetic)
 

@@ -55,3 +55,12 @@ def caption(fig: Figure, text: str, synthetic: bool = False) -> Figure:
 def cycle(number: int) -> list[str]:
     """``number`` colours, the palette's in order, again from its start when there are more than it has."""
     return [CYCLE[index % len(CYCLE)] for index in range(number)]
+
+
+def marks(number: int) -> list[dict]:
+    """``number`` looks for ``ax.plot``, no two alike: colour, marker and, from the eighth on, a broken line."""
+    lines = ("-", "--", ":", "-.")
+    return [
+        {"color": color, "marker": "osD^v<>P"[index % 8], "linestyle": lines[index // len(CYCLE) % len(lines)]}
+        for index, color in enumerate(cycle(number))
+    ]

@@ -39,15 +39,15 @@ def curves(histories: Mapping[str, pd.DataFrame], synthetic: bool = False) -> Fi
     Args:
         histories: run name -> what ``training.fit`` returns.
     """
-    fig, axes = style.new_figure(11, 3.4, ncols=3)
+    fig, axes = style.new_figure(11 if len(histories) == 1 else 13, 3.4, ncols=3)
     panels = (
         ("loss", "training loss"),
         ("val_macro_ap", "validation macro AP"),
         ("val_macro_f1", "validation macro F1 at .5"),
     )
     for ax, (column, title) in zip(axes, panels, strict=True):
-        for color, (run, history) in zip(style.cycle(len(histories)), histories.items(), strict=True):
-            ax.plot(history["epoch"], history[column], "o-", markersize=3, color=color, label=run)
+        for look, (run, history) in zip(style.marks(len(histories)), histories.items(), strict=True):
+            ax.plot(history["epoch"], history[column], markersize=4, label=run, **look)
             if column == "loss" and len(histories) == 1:
                 ax.plot(history["epoch"], history["val_loss"], "s--", markersize=3, color=style.COLORS["orange"])
                 ax.annotate(
@@ -56,9 +56,12 @@ def curves(histories: Mapping[str, pd.DataFrame], synthetic: bool = False) -> Fi
         ax.set(title=title, xlabel="epoch")
         if column != "loss":
             ax.set_ylim(0, None)
+    text = "Each point is one evaluation of the whole validation part."
     if len(histories) > 1:
-        axes[-1].legend(fontsize=8)
-    return style.caption(fig, "Each point is one evaluation of the whole validation part.", synthetic)
+        axes[0].set(yscale="log", title="training loss (log axis)")
+        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+        text += " Losses of different kinds cannot be compared."
+    return style.caption(fig, text, synthetic)
 
 
 def f1_by_class(f1: Mapping[str, np.ndarray], counts: np.ndarray, synthetic: bool = False) -> Figure:
@@ -72,13 +75,13 @@ def f1_by_class(f1: Mapping[str, np.ndarray], counts: np.ndarray, synthetic: boo
     names = [f"{label_names.LABELS[one]} ({counts[one]})" for one in order]
     fig, ax = style.new_figure(8, 7)
     places = np.arange(len(order))
-    for number, (color, (run, values)) in enumerate(zip(style.cycle(len(f1)), f1.items(), strict=True)):
-        ax.plot(values[order], places, "osD^v<>"[number % 7], color=color, label=run, alpha=0.85)
+    for look, (run, values) in zip(style.marks(len(f1)), f1.items(), strict=True):
+        ax.plot(values[order], places, label=run, alpha=0.85, **look | {"linestyle": ""})
     ax.hlines(places, 0, 1, color="#EEEEEE", zorder=0)
     ax.set_yticks(places, names, fontsize=8)
     ax.invert_yaxis()
     ax.set(xlabel="F1 on the hold-out", xlim=(0, 1.02), ylabel="class (training images)")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=2, fontsize=8)
+    fig.legend(loc="outside upper left", ncols=2, fontsize=8)
     return style.caption(
         fig, "Rare classes (below) are where runs differ, and where each mark rests on few images.", synthetic
     )
@@ -91,15 +94,17 @@ def rare_positives(table: pd.DataFrame, synthetic: bool = False) -> Figure:
         table: one row a class: ``class``, ``true`` and one column a run.
     """
     runs = [column for column in table.columns if column != "class"]
-    fig, ax = style.new_figure(10, 4)
+    fig, ax = style.new_figure(12, 4)
     width = 0.8 / len(runs)
     colors = [style.COLORS["grey"], *style.cycle(len(runs) - 1)]
     for number, (run, color) in enumerate(zip(runs, colors, strict=True)):
-        ax.bar(np.arange(len(table)) + number * width, table[run], width, color=color, label=run)
+        hatch = "////" if number > len(style.CYCLE) else ""  # the palette has begun again
+        places = np.arange(len(table)) + number * width
+        ax.bar(places, table[run], width, color=color, label=run, hatch=hatch, edgecolor="white")
     ax.set_xticks(np.arange(len(table)) + 0.4 - width / 2, table["class"], rotation=30, ha="right", fontsize=8)
     ax.yaxis.get_major_locator().set_params(integer=True)
     ax.set_ylabel("images of the hold-out")
-    ax.legend(fontsize=8)
+    fig.legend(loc="outside right upper", fontsize=8)
     return style.caption(
         fig, "Grey: images that carry the label. Colours: images for which a run predicts it at .5.", synthetic
     )
