@@ -59,7 +59,7 @@ def curves(histories: Mapping[str, pd.DataFrame], synthetic: bool = False) -> Fi
     text = "Each point is one evaluation of the whole validation part."
     if len(histories) > 1:
         axes[0].set(yscale="log", title="training loss (log axis)")
-        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
         text += " Losses of different kinds cannot be compared."
     return style.caption(fig, text, synthetic)
 
@@ -104,7 +104,7 @@ def rare_positives(table: pd.DataFrame, synthetic: bool = False) -> Figure:
     ax.set_xticks(np.arange(len(table)) + 0.4 - width / 2, table["class"], rotation=30, ha="right", fontsize=8)
     ax.yaxis.get_major_locator().set_params(integer=True)
     ax.set_ylabel("images of the hold-out")
-    fig.legend(loc="outside right upper", fontsize=8)
+    fig.legend(loc="outside right center", fontsize=8)
     return style.caption(
         fig, "Grey: images that carry the label. Colours: images for which a run predicts it at .5.", synthetic
     )
