@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpa_lib.figures import training
+from hpa_lib.figures import style, training
 
 COUNTS = np.geomspace(1300, 24, 28).astype(int)
 HISTORY = pd.DataFrame({
@@ -26,9 +26,9 @@ def test_weights_stand_over_the_counts_of_their_class():
 
 def test_one_run_shows_its_validation_loss_and_several_a_legend():
     alone = training.curves({"a": HISTORY})
-    assert len(alone.axes[0].lines) == 2 and alone.axes[-1].get_legend() is None
+    assert len(alone.axes[0].lines) == 2 and alone.legends == []
     both = training.curves({"a": HISTORY, "b": HISTORY})
-    assert [text.get_text() for text in both.axes[-1].get_legend().get_texts()] == ["a", "b"]
+    assert [text.get_text() for text in both.legends[0].get_texts()] == ["a", "b"]
     assert both.axes[1].lines[0].get_ydata().tolist() == HISTORY["val_macro_ap"].tolist()
 
 
@@ -43,3 +43,8 @@ def test_rare_bars_are_truth_then_runs():
     fig = training.rare_positives(table)
     heights = [[bar.get_height() for bar in group] for group in fig.axes[0].containers]
     assert heights == [[9, 8], [3, 0]]
+
+
+def test_no_two_runs_look_alike():
+    looks = [tuple(look.values()) for look in style.marks(25)]
+    assert len(set(looks)) == 25
