@@ -122,7 +122,7 @@ def measure_torch(options) -> dict:
             logits = network((batch.float() / 255 - 0.45) / 0.225)
         return torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), labels)
 
-    compiled = torch.compile(loss_of)
+    compiled = loss_of if options.no_compile else torch.compile(loss_of)
 
     def step():
         optimizer.zero_grad(set_to_none=True)
@@ -153,6 +153,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--width", type=float, default=1.0, help="multiplies the numbers of filters")
     parser.add_argument("--matmul", type=int, default=8192, help="side of the matrices of the peak")
     parser.add_argument("--precision", default="mixed_bfloat16", choices=("mixed_bfloat16", "float32"))
+    parser.add_argument("--no-compile", action="store_true", help="PyTorch without torch.compile")
     parser.add_argument("--measure", default="", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
