@@ -6,9 +6,10 @@
 Three recipes for the study's CNN: ``report`` (cross-entropy, no class weights, logits that start at zero, the study's
 augmentation), ``weights`` (the same with square-root class weights) and ``best`` (``profiles.BEST``, and logits that
 start at the classes' frequencies). Runs are stored as ``OUT/runs/<model>-<recipe>-seed<n>``, with what notebooks 05
-to 07 read: a second call goes on where the first one was stopped. Prints one row a recipe: means over the seeds of
-macro F1 at .5, of how often the ten rarest classes are predicted (rightly or not) and of macro AP, and the gain in
-macro F1 over ``report``, with bootstrap intervals over groups of images; and stores it as ``OUT/tables/recipes.csv``.
+to 07 read: a second call goes on where the first one was stopped. Prints one row per recipe: means over the seeds of
+macro F1 at .5 (empty rows filled for all, ``thresholds.FILL_EMPTY``; and unfilled), of how often the ten rarest classes
+are predicted (and how often rightly) and of macro AP, and the gains in macro F1 and AP over ``report``, with intervals
+that contain images and seeds, and each seed's gain. Stored as ``OUT/tables/recipes.csv``.
 """
 
 import argparse
@@ -90,23 +91,32 @@ def train_one(out: Path, name: str, seed: int, options) -> str:
     return run
 
 
-def score(out: Path, runs: list[str]) -> tuple[dict, np.ndarray, np.ndarray]:
-    """Means over the seeds on the hold-out; macro F1 and macro AP, also a mean, in every resample of its groups."""
+def score(out: Path, runs: list[str]) -> dict[str, np.ndarray]:
+    """Scores of one recipe's runs on the hold-out, one entry per seed; ``..._draws`` (S, draws) in resamples."""
     _, all_labels, _, folds = store.load_split(out)
     rarest = np.argsort(all_labels[folds >= 0].sum(axis=0, dtype=int), kind="stable")[:10]
-    f1, ap, rare, f1_draws, ap_draws = [], [], [], [], []
+    rows = []
     for run in runs:
         ids, probs = store.load_probs(out, run, "holdout")
         labels, groups = store.load_truth(out, ids)
-        half = thresholds.apply(probs, np.full(probs.shape[1], 0.5))
-        f1.append(metrics.macro_f1(labels, half))
-        ap.append(metrics.average_precision(labels, probs).mean())
-        rare.append(half[:, rarest].sum())
-        f1_draws.append(metrics.f1_of_counts(*intervals.resample(labels, half, groups, F1_DRAWS, 0)).mean(axis=1))
-        ap_draws.append(resample_ap(labels, probs, groups))
-    spread = np.std(f1, ddof=1) if len(f1) > 1 else np.nan
-    row = {"F1 at .5": np.mean(f1), "sd of seeds": spread, "rare predicted": np.mean(rare), "macro AP": np.mean(ap)}
-    return row, np.mean(f1_draws, axis=0), np.mean(ap_draws, axis=0)
+        half, unfilled = thresholds.apply(probs, 0.5, thresholds.FILL_EMPTY), thresholds.apply(probs, 0.5)
+        counts = intervals.resample(labels, half, groups, F1_DRAWS, 0)
+        row = {"F1 at .5": metrics.macro_f1(labels, half), "unfilled": metrics.macro_f1(labels, unfilled)}
+        row |= {"rare predicted": half[:, rarest].sum(), "rare right": (half & labels)[:, rarest].sum()}
+        row |= {"AP": metrics.average_precision(labels, probs).mean(), "AP_draws": resample_ap(labels, probs, groups)}
+        rows.append(row | {"F1_draws": metrics.f1_of_counts(*counts).mean(axis=1)})
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def compare(scores: dict[str, np.ndarray], baseline: dict[str, np.ndarray]) -> dict:
+    """One row of the table: means over the seeds, and the gains over ``baseline`` in macro F1 and macro AP."""
+    row = {name: scores[name].mean() for name in ("F1 at .5", "unfilled", "rare predicted", "rare right", "AP")}
+    gain = intervals.over_seeds(scores["F1 at .5"] - baseline["F1 at .5"], scores["F1_draws"] - baseline["F1_draws"])
+    ap_gain = intervals.over_seeds(scores["AP"] - baseline["AP"], scores["AP_draws"] - baseline["AP_draws"])
+    row |= {"gain": gain["estimate"], "low": gain["low"], "high": gain["high"]}
+    row["each seed"] = " ".join(f"{value:+.3f}" for value in scores["F1 at .5"] - baseline["F1 at .5"])
+    row["gain unfilled"] = (scores["unfilled"] - baseline["unfilled"]).mean()
+    return row | {"AP gain": ap_gain["estimate"], "AP low": ap_gain["low"], "AP high": ap_gain["high"]}
 
 
 def resample_ap(labels: np.ndarray, probs: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -146,15 +156,7 @@ def main():
     except (ValueError, OSError) as error:
         parser.error(f"{error}; for other settings give another OUT")
     scored = {name: score(options.out, runs) for name, runs in scored.items()}
-    baseline, baseline_draws, _ = scored["report"]
-    rows = []
-    for name, (row, f1_draws, ap_draws) in scored.items():
-        ap_low, ap_high = intervals.bounds(ap_draws, row["macro AP"])
-        gain = row["F1 at .5"] - baseline["F1 at .5"]
-        low, high = intervals.bounds(f1_draws - baseline_draws, gain)
-        rows.append({"recipe": name, **row, "AP low": ap_low, "AP high": ap_high, "gain": gain})
-        rows[-1] |= {"gain low": low, "gain high": high}
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame([{"recipe": name} | compare(scores, scored["report"]) for name, scores in scored.items()])
     store.save_table(options.out, "tables/recipes.csv", table)
     print(table.round(3).to_string(index=False))
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from hpa_lib import metrics
 
@@ -83,13 +84,9 @@ def paired(
 
     Returns:
         ``difference`` (positive: ``preds`` are better), ``low``, ``high``, ``share_better`` (the share of resamples in
-        which ``preds`` win, draws counted half), ``level``, ``draws``.
+        which ``preds`` win, draws counted half; above .975 where the 95 % interval lies above 0), ``level``, ``draws``.
     """
-    function = _statistic(statistic)
-    gains = function(resample(labels, preds, groups, draws, seed)) - function(
-        resample(labels, baseline, groups, draws, seed)
-    )
-    estimate = function(metrics.confusion_counts(labels, preds)) - function(metrics.confusion_counts(labels, baseline))
+    gains, estimate = resample_gains(labels, preds, baseline, statistic, groups, draws, seed)
     low, high = bounds(gains, estimate, level)
     share_better = (gains > 0).mean(axis=0) + 0.5 * (gains == 0).mean(axis=0)
     return {
@@ -100,6 +97,49 @@ def paired(
         "level": level,
         "draws": draws,
     }
+
+
+def resample_gains(
+    labels: np.ndarray,
+    preds: np.ndarray,
+    baseline: np.ndarray,
+    statistic: str = "macro_f1",
+    groups: np.ndarray | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What ``preds`` gain over ``baseline`` in each resample, moved to the estimate, (draws, ...); and the estimate."""
+    function = _statistic(statistic)
+    options = {"groups": groups, "draws": draws, "seed": seed}
+    gains = function(resample(labels, preds, **options)) - function(resample(labels, baseline, **options))
+    estimate = function(metrics.confusion_counts(labels, preds)) - function(metrics.confusion_counts(labels, baseline))
+    return _move(gains, estimate), estimate
+
+
+def over_seeds(values: np.ndarray, resampled: np.ndarray, level: float = 0.95) -> dict:
+    """The mean of several trainings' scores (or gains) with an interval for other images *and* other seeds.
+
+    Two independent sources of error, added in quadrature on each side: the images (the bootstrap of the mean) and the
+    seeds (Student's t of the mean of S values). With a single seed the second is not known, and the interval is that
+    of the images alone. ``tests/test_intervals.py`` measures how often it holds the truth.
+
+    Args:
+        values: float (S,), one score for each seed, all on the same images.
+        resampled: float (S, draws), each seed's score in the same resamples.
+        level: the share of cases in which the interval shall hold the truth.
+
+    Returns:
+        ``estimate``, ``low``, ``high``, ``sd`` (of the seeds; NaN for one seed), ``seeds``.
+    """
+    values, resampled = np.asarray(values, float), np.asarray(resampled, float)
+    if values.ndim != 1 or resampled.shape[:1] != values.shape:
+        raise ValueError(f"values of shape {values.shape}, resampled {resampled.shape}: give one row for each seed")
+    estimate, seeds = values.mean(), len(values)
+    below, above = np.abs(bounds(resampled.mean(axis=0), estimate, level) - estimate)
+    sd = values.std(ddof=1) if seeds > 1 else np.nan
+    reach = stats.t.ppf((1 + level) / 2, seeds - 1) * sd / np.sqrt(seeds) if seeds > 1 else 0.0
+    low, high = estimate - np.hypot(below, reach), estimate + np.hypot(above, reach)
+    return {"estimate": float(estimate), "low": float(low), "high": float(high), "sd": float(sd), "seeds": seeds}
 
 
 def compare(
@@ -156,7 +196,9 @@ def win_shares(
     A winner with a share near 1 would win on other images too; shares of .3, .25, .2 mean that the choice is luck.
     Equal winners share the resample.
     """
-    scores = np.stack([_macro_f1(resample(labels, own, groups, draws, seed)) for own in preds.values()])  # (M, draws)
+    resampled = [_macro_f1(resample(labels, own, groups, draws, seed)) for own in preds.values()]
+    estimates = [metrics.macro_f1(labels, own) for own in preds.values()]
+    scores = np.stack([_move(own, score) for own, score in zip(resampled, estimates, strict=True)])  # (M, draws)
     wins = scores == scores.max(axis=0)
     return dict(zip(preds, (wins / wins.sum(axis=0)).mean(axis=1).tolist(), strict=True))
 
@@ -204,7 +246,12 @@ def bounds(values: np.ndarray, estimate: np.ndarray, level: float = 0.95) -> np.
     """Low and high end (2, ...) of the middle ``level`` of resampled ``values`` (draws, ...), moved to ``estimate``."""
     if not 0 < level < 1:
         raise ValueError(f"level {level}: give a share between 0 and 1, such as 0.95")
-    return np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0) + estimate - values.mean(axis=0)
+    return np.quantile(_move(values, estimate), [(1 - level) / 2, (1 + level) / 2], axis=0)
+
+
+def _move(values: np.ndarray, estimate: np.ndarray) -> np.ndarray:
+    """Resampled ``values`` (draws, ...) without their bias: their mean is then the estimate."""
+    return values + (estimate - values.mean(axis=0))
 
 
 def _plain(value):

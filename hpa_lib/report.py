@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hpa_lib import ensemble, intervals, metrics, store, thresholds
+from hpa_lib import ensemble, intervals, metrics, splits, store, thresholds
 from hpa_lib import labels as label_names
 
 # What is known of the original study: its best public score, of an ensemble of two submissions. The score of each of
@@ -33,9 +33,13 @@ def judged_part(out: Path) -> tuple[str, str]:
 def load_answers(out: Path) -> dict[str, dict[str, np.ndarray]]:
     """Every finished run's answers on the judged part; read once, used by the tables below.
 
+    All label sets follow the one rule for empty rows that notebook 05 stored (see ``thresholds``); those named
+    ``..._unfilled`` leave empty rows empty, to show what the rule does. Without a hold-out the tuned ones are
+    cross-fitted, since nothing may be scored on the images it was tuned on.
+
     Returns:
-        run -> ``labels`` uint8 (N, 28), ``groups`` (N,), ``probs`` float32 (N, 28), and the label sets uint8 (N, 28) at
-        plain .5 (``half``) and with the thresholds that notebook 05 recommends (``tuned``).
+        run -> ``labels`` uint8 (N, 28), ``groups`` (N,), ``probs`` float32 (N, 28), and the label sets uint8 (N, 28)
+        ``half`` and ``half_unfilled`` at plain .5, ``tuned`` and ``tuned_unfilled`` with the recommended thresholds.
 
     Raises:
         MissingInput: notebook 05 has not seen a run.
@@ -50,34 +54,54 @@ def load_answers(out: Path) -> dict[str, dict[str, np.ndarray]]:
             )
         ids, probs = store.load_probs(out, run, part)
         labels, groups = store.load_truth(out, ids)
-        own = np.array(decision["thresholds"][run][decision["recommended"]])
-        answers[run] = {
-            "labels": labels,
-            "groups": groups,
-            "probs": probs,
-            "half": thresholds.apply(probs, np.full(probs.shape[1], 0.5)),
-            "tuned": thresholds.apply(probs, own, decision["fill_empty"]),
-        }
+        answer = {"labels": labels, "groups": groups, "probs": probs, "half_unfilled": thresholds.apply(probs, 0.5)}
+        if part == "val":
+            folds = splits.make_folds(labels, groups, decision["folds"], decision["seed"])
+            tuned = thresholds.cross_fit(labels, probs, folds, decision["method"], **decision["options"])
+        else:
+            tuned = thresholds.apply(probs, np.array(decision["thresholds"][run][decision["recommended"]]))
+        answer["tuned_unfilled"] = tuned
+        for name in ("half", "tuned"):
+            bare = answer[f"{name}_unfilled"]
+            answer[name] = thresholds.fill_empty_rows(bare, probs) if decision["fill_empty"] else bare
+        answers[run] = answer
     return answers
 
 
-def _gain(own: dict, preds: np.ndarray, baseline: np.ndarray, names: tuple[str, str], draws: int, seed: int) -> dict:
-    """Two scores under ``names``, their difference ``gain``, and its 95 % interval ``low``, ``high``."""
-    labels = own["labels"]
-    paired = intervals.paired(labels, preds, baseline, groups=own["groups"], draws=draws, seed=seed)
-    scores = {names[0]: metrics.macro_f1(labels, baseline), names[1]: metrics.macro_f1(labels, preds)}
-    return {**scores, "gain": paired["difference"], "low": paired["low"], "high": paired["high"]}
+def _gain(answers: Sequence[dict], preds: str, baselines: Sequence[dict], baseline: str, draws: int, seed: int) -> dict:
+    """The mean gain over seeds of label sets ``preds`` over ``baseline``, with an interval: see ``over_seeds``.
+
+    Args:
+        answers, baselines: one answer for each seed, in the same order and on the same images.
+        preds, baseline: the keys of the label sets to compare.
+    """
+    values, resampled = [], []
+    for answer, other in zip(answers, baselines, strict=True):
+        options = {"groups": answer["groups"], "draws": draws, "seed": seed}
+        gains, value = intervals.resample_gains(answer["labels"], answer[preds], other[baseline], **options)
+        values.append(value)
+        resampled.append(gains)
+    gain = intervals.over_seeds(np.array(values), np.array(resampled))
+    return {"gain": gain["estimate"], "low": gain["low"], "high": gain["high"], "each seed": _signed(values)}
+
+
+def _signed(values: Sequence[float]) -> str:
+    return " ".join(f"{value:+.3f}" for value in values)
+
+
+def _mean_f1(answers: Sequence[dict], preds: str) -> float:
+    return float(np.mean([metrics.macro_f1(answer["labels"], answer[preds]) for answer in answers]))
 
 
 def run_table(out: Path, answers: dict) -> pd.DataFrame:
-    """Every finished run with its settings, its cost and its scores on the judged part, one row a run.
+    """Every finished run with its settings, its cost and its scores on the judged part, one row per run.
 
-    Columns: run, model, channels, class weights, start, best epoch, minutes, images/s, macro AP, F1 at .5, F1 tuned.
+    Columns: run, model, channels, class weights, start, best epoch, minutes, images/s, macro AP, F1 at .5, the same
+    with empty rows left empty (unfilled), F1 tuned.
     """
     rows = []
-    for run, own in answers.items():
+    for run, answer in answers.items():
         result = store.load_json(out, f"runs/{run}/result.json")
-        labels = own["labels"]
         rows.append(
             {
                 "run": run,
@@ -88,42 +112,61 @@ def run_table(out: Path, answers: dict) -> pd.DataFrame:
                 "best epoch": int(result["best_epoch"]),
                 "minutes": result["seconds"] / 60,
                 "images/s": result["images_per_second"],
-                "macro AP": metrics.average_precision(labels, own["probs"]).mean(),
-                "F1 at .5": metrics.macro_f1(labels, own["half"]),
-                "F1 tuned": metrics.macro_f1(labels, own["tuned"]),
+                "macro AP": metrics.average_precision(answer["labels"], answer["probs"]).mean(),
+                "F1 at .5, unfilled": metrics.macro_f1(answer["labels"], answer["half_unfilled"]),
+                "F1 at .5": metrics.macro_f1(answer["labels"], answer["half"]),
+                "F1 tuned": metrics.macro_f1(answer["labels"], answer["tuned"]),
             }
         )
     return pd.DataFrame(rows)
 
 
-def weights_table(out: Path, answers: dict, runs: pd.DataFrame, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Each run with class weights beside its twin without: same settings otherwise. Empty where no run has a twin.
+def weights_table(out: Path, answers: dict, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Runs with class weights against their twins without: same settings otherwise, at plain .5. Empty without twins.
 
-    Columns: model, class weights, F1 at .5 without, with, gain with its paired bootstrap interval (low, high).
+    Columns: model, class weights, seeds (how many), without, with (means over the seeds), gain with its 95 % interval
+    (low, high; images and, from two seeds on, seeds), each seed's gain, and the gain where empty rows stay empty.
     """
-    settings = {run: _settings_but_weights(out, run) for run in runs["run"]}
-    plain = {settings[run]: run for run in runs.loc[runs["class weights"] == "none", "run"]}
+    plain, weighted = {}, {}
+    for run in answers:
+        result = store.load_json(out, f"runs/{run}/result.json")
+        scheme, settings = result["class_weights"], _settings_but_weights_and_seed(result)
+        of_seeds = plain.setdefault(settings, {}) if scheme == "none" else weighted.setdefault((settings, scheme), {})
+        of_seeds[result["seed"]] = run
     rows = []
-    for run in runs.loc[runs["class weights"] != "none", "run"]:
-        twin = plain.get(settings[run])
-        if twin is None:
+    for (settings, scheme), of_seeds in weighted.items():
+        seeds = sorted(of_seeds.keys() & plain.get(settings, {}).keys())
+        if not seeds:
             continue
-        own = runs.set_index("run").loc[run]
-        gain = _gain(answers[run], answers[run]["half"], answers[twin]["half"], ("without", "with"), draws, seed)
-        rows.append({"model": own["model"], "class weights": own["class weights"], **gain})
+        own = [answers[of_seeds[number]] for number in seeds]
+        twins = [answers[plain[settings][number]] for number in seeds]
+        model = store.load_json(out, f"runs/{of_seeds[seeds[0]]}/result.json")["model"]
+        row = {"model": model, "class weights": scheme, "seeds": len(seeds)}
+        row |= {"without": _mean_f1(twins, "half"), "with": _mean_f1(own, "half")}
+        row |= _gain(own, "half", twins, "half", draws, seed)
+        unfilled = _mean_f1(own, "half_unfilled") - _mean_f1(twins, "half_unfilled")
+        rows.append({**row, "gain, unfilled": unfilled})
     return pd.DataFrame(rows)
 
 
-def _settings_but_weights(out: Path, run: str) -> str:
-    result = store.load_json(out, f"runs/{run}/result.json")
-    return str(sorted((result["settings"] | {"tta": result["tta"], "class_weights": ""}).items()))
+def _settings_but_weights_and_seed(result: dict) -> str:
+    same = {"tta": result["tta"], "class_weights": "", "seed": 0}
+    return str(sorted((result["settings"] | same).items()))
 
 
 def thresholds_table(answers: dict, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Each run at plain .5 and with its tuned thresholds: run, at .5, tuned, gain, low, high."""
+    """Each run at plain .5 and with its tuned thresholds, one row per run, so every seed is shown.
+
+    Columns: run, at .5, tuned, gain with its paired 95 % interval (low, high), and the same gain where empty rows stay
+    empty (unfilled).
+    """
     rows = []
-    for run, own in answers.items():
-        rows.append({"run": run, **_gain(own, own["tuned"], own["half"], ("at .5", "tuned"), draws, seed)})
+    for run, answer in answers.items():
+        gain = _gain([answer], "tuned", [answer], "half", draws, seed)
+        unfilled = _mean_f1([answer], "tuned_unfilled") - _mean_f1([answer], "half_unfilled")
+        row = {"run": run, "at .5": _mean_f1([answer], "half"), "tuned": _mean_f1([answer], "tuned")}
+        row |= {name: gain[name] for name in ("gain", "low", "high")}
+        rows.append({**row, "gain, unfilled": unfilled})
     return pd.DataFrame(rows)
 
 
@@ -134,15 +177,16 @@ def summary_table(out: Path, runs: pd.DataFrame) -> pd.DataFrame:
     ``submission.csv`` holds.
     """
     decision = store.load_json(out, "decisions/ensemble.json")
+    fill = store.load_json(out, "decisions/thresholds.json")["fill_empty"]
     singles = zip(runs["run"], runs["F1 at .5"], runs["F1 tuned"], strict=True)
     rows = [{"model": run, "at .5": half, "with thresholds": tuned} for run, half, tuned in singles]
     members = decision["members"]
     part, _ = judged_part(out)
-    loaded = {name: [store.load_probs(out, run, part) for run in own] for name, own in members.items()}
+    loaded = {name: [store.load_probs(out, run, part) for run in joined] for name, joined in members.items()}
     ids, probs = ensemble.align({name: ensemble.join_folds(own) for name, own in loaded.items()})
-    (labels, _), half = store.load_truth(out, ids), np.full(label_names.NUM_LABELS, 0.5)
-    unions = ensemble.union([thresholds.apply(probs[name], half) for name in decision["pair"]])
-    means = thresholds.apply(ensemble.mean(list(probs.values())), half)
+    labels, _ = store.load_truth(out, ids)
+    unions = ensemble.union([thresholds.apply(probs[name], 0.5, fill) for name in decision["pair"]])
+    means = thresholds.apply(ensemble.mean(list(probs.values())), 0.5, fill)
     for name, preds in {"union of two": unions, "mean": means}.items():
         tuned = decision["macro_f1"][name]
         rows.append({"model": f"ensemble: {name}", "at .5": metrics.macro_f1(labels, preds), "with thresholds": tuned})
@@ -152,13 +196,13 @@ def summary_table(out: Path, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def rare_table(out: Path, answers: dict, number: int = 10) -> pd.DataFrame:
-    """How often the rarest classes are predicted at plain .5: class, images that carry it, one column a run."""
+    """How often the rarest classes are predicted at plain .5: class, true (images that have it), one column per run."""
     _, labels, _, folds = store.load_split(out)
     rarest = np.argsort(labels[folds >= 0].sum(axis=0, dtype=int), kind="stable")[:number]
     table = pd.DataFrame({"class": [label_names.LABELS[one] for one in rarest]})
-    for run, own in answers.items():
-        table["true"] = own["labels"][:, rarest].sum(axis=0, dtype=int)
-        table[run] = own["half"][:, rarest].sum(axis=0, dtype=int)
+    for run, answer in answers.items():
+        table["true"] = answer["labels"][:, rarest].sum(axis=0, dtype=int)
+        table[run] = answer["half"][:, rarest].sum(axis=0, dtype=int)
     return table
 
 

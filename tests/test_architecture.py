@@ -42,7 +42,7 @@ ROOMS = {  # room -> the rooms it may import; figures, models and synthetic are 
     "figures": "labels",
     "explain": "",
     "explore": "figures",
-    "report": "labels store metrics intervals thresholds ensemble",
+    "report": "labels store metrics intervals thresholds ensemble splits",
     "plan": "",
     "profiles": "paths",
     "batch": "paths plan store",

@@ -69,3 +69,19 @@ def test_wrong_input_is_refused():
         calibration.reliability(labels, probs * np.nan)
     with pytest.raises(ValueError, match="labels have shape"):
         calibration.fit_temperature(labels[:5], probs)
+
+
+def test_cross_fitted_scaling_never_looks_at_the_images_it_scales():
+    random = np.random.default_rng(0)
+    labels = (random.random((300, 28)) < 0.2).astype(np.uint8)
+    probs = calibration.sigmoid(random.normal(size=labels.shape) * 3 + labels).astype(np.float32)
+    folds = np.arange(300) % 3
+    scaled = calibration.scale_cross_fitted(labels, probs, folds)
+    changed = labels.copy()
+    changed[folds == 1] = 1 - changed[folds == 1]
+    again = calibration.scale_cross_fitted(changed, probs, folds)
+    np.testing.assert_array_equal(scaled[folds == 1], again[folds == 1])
+    assert (scaled[folds != 1] != again[folds != 1]).any()
+    inside = folds == 2
+    temperature = calibration.fit_temperature(labels[~inside], probs[~inside])
+    np.testing.assert_array_equal(scaled[inside], calibration.scale(probs[inside], temperature))

@@ -4,10 +4,11 @@ import json
 
 import fake_runs
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 
-from hpa_lib import batch, ensemble, paths, plan, submission, thresholds
+from hpa_lib import batch, calibration, ensemble, paths, plan, splits, store, submission, thresholds
 
 QUICK = {"BOOTSTRAP": 50}
 
@@ -50,7 +51,9 @@ def test_three_runs_from_probabilities_to_a_checked_submission(folders):
     table = pd.read_csv(out / "tables" / "thresholds.csv")
     assert len(table) == len(fake_runs.RUNS) * len(thresholds.CANDIDATES)
     means = table.groupby("name")["macro_f1"].mean()
-    assert chosen["recommended"] == means.idxmax() and means.max() > means["half"]
+    cross_fitted = table.groupby("name")["cross_fitted"].mean()
+    assert chosen["recommended"] == cross_fitted.idxmax() and means[chosen["recommended"]] > means["half"]
+    assert chosen["chosen_by"] == "cross-fitted macro F1 on validation"
     exact = table[table["name"] == "exact"].set_index("run")["tuned_on"]
     assert (table.set_index("run")["tuned_on"] <= exact.reindex(table["run"]).to_numpy() + 0.02).all()
     assert (
@@ -67,7 +70,7 @@ def test_three_runs_from_probabilities_to_a_checked_submission(folders):
     ensembles = pd.read_csv(out / "tables" / "ensemble.csv").set_index("name")
     assert combined["chosen"] == ensembles["cross_fitted"].idxmax()
     singles = ensembles[ensembles["kind"] == "single"]
-    assert combined["best_single"] == singles["macro_f1"].idxmax() and len(singles) == 3
+    assert combined["best_single"] == singles["cross_fitted"].idxmax() and len(singles) == 3
     classes = pd.read_csv(out / "tables" / "ensemble_classes.csv")
     assert classes["f1"].mean() == pytest.approx(ensembles.loc[combined["chosen"], "macro_f1"])
     assert combined["test_scores"]["chosen"]["macro_f1"] > 0.3
@@ -91,6 +94,12 @@ def test_runs_of_two_folds_make_one_member(folders):
     names["densenet-rgby-none-fold1"] = 1.2
     fake_runs.write_out(out, data, names, num_images=800)
     _, combined, _ = run_both(out, data)
+    limits = {part: np.array(combined["thresholds"][part]["densenet-rgby-none"]) for part in ("val", "holdout")}
+    folds = [name for name in names if name.startswith("densenet")]
+    (_, val), (_, holdout) = (
+        ensemble.join_folds([store.load_probs(out, run, part) for run in folds]) for part in ("val", "holdout")
+    )
+    np.testing.assert_allclose(limits["holdout"], thresholds.carry_over(limits["val"], val, holdout))
     assert set(combined["members"]) == {"resnet18-rgby-none", "densenet-rgby-none"}
 
 
@@ -100,6 +109,34 @@ def test_without_a_holdout_cross_fitting_judges(folders):
     fake_runs.write_out(out, data, num_images=800, holdout=0)
     chosen, combined, _ = run_both(out, data)
     assert chosen["judged_on"] == combined["judged_on"] == "validation, cross-fitted"
+    table = pd.read_csv(out / "tables" / "thresholds.csv")
+    np.testing.assert_allclose(table["macro_f1"], table["cross_fitted"])  # nothing is scored where it was tuned
+    ensembles = pd.read_csv(out / "tables" / "ensemble.csv")
+    np.testing.assert_allclose(ensembles["macro_f1"], ensembles["cross_fitted"])
+    errors = pd.read_csv(out / "tables" / "calibration.csv").set_index("run")
+    for run in fake_runs.RUNS:
+        ids, probs = store.load_probs(out, run, "val")
+        labels, groups = store.load_truth(out, ids)
+        scaled = calibration.scale_cross_fitted(labels, probs, splits.make_folds(labels, groups, 5, 0))
+        error = calibration.expected_calibration_error(labels, scaled)
+        assert errors.loc[run, "error_scaled"] == pytest.approx(error)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"ENSEMBLE": "mena"}, "ENSEMBLE 'mena': use one of"),
+        ({"PAIR": "resnet18-rgby-none,densenet-rgby-none,typo"}, "name two different ones of"),
+        ({"PAIR": "resnet18-rgby-none,resnet18-rgby-none"}, "name two different ones of"),
+    ],
+)
+def test_wrong_names_of_members_stop_with_a_sentence(folders, parameters, words):
+    out, data = folders
+    fake_runs.write_out(out, data, {"resnet18-rgby-none": 1.0, "densenet-rgby-none": 0.9}, num_images=400)
+    assert run_notebook("05", out, **QUICK)[0]["status"] == "done"
+    record, _ = run_notebook("06", out, DATA=str(data), **QUICK, **parameters)
+    assert record["status"] == "failed" and words in record["error"]["message"]
 
 
 @pytest.mark.slow
@@ -109,7 +146,7 @@ def test_without_a_holdout_cross_fitting_judges(folders):
         ("05", {"RUNS": "resnet"}, "probs_val.npz is not there"),
         ("05", {"CANDIDATE": "best", **QUICK}, "CANDIDATE 'best': use one of half, flat"),
         ("06", {}, "run 05_threshold_tuning.ipynb"),
-        ("06", {"CANDIDATE": "half", "ENSEMBLE": "mena", **QUICK}, "ENSEMBLE 'mena': use one of"),
+        ("06", {"CANDIDATE": "half"}, "run 05_threshold_tuning.ipynb"),  # the rule for empty rows is stored there
     ],
 )
 def test_wrong_names_stop_with_a_sentence(folders, number, parameters, words):

@@ -97,6 +97,58 @@ def test_a_comparison_holds_every_name_against_the_baseline():
         intervals.compare(labels, named, "best")
 
 
+def test_the_share_of_better_resamples_agrees_with_the_interval():
+    """Both are moved by the bias of the resamples: rare classes drag each resample down, the better side's more."""
+    labels, preds = draw_case()
+    labels[:, 10:] = 0
+    labels[np.arange(10, NUM_LABELS), np.arange(10, NUM_LABELS)] = 1  # one image each
+    better = preds.copy()
+    better[:40, :3] = labels[:40, :3]
+    for size in range(10, NUM_LABELS):
+        better[:, size] = labels[:, size]
+        pair = intervals.paired(labels, better, preds, draws=200)
+        assert (pair["share_better"] >= 0.975) == (pair["low"] > 0) or abs(pair["low"]) < 1e-3
+        assert pair["share_better"] > 0.4
+        gains, estimate = intervals.resample_gains(labels, better, preds, draws=200)
+        assert gains.mean() == pytest.approx(estimate)
+
+
+def test_an_interval_over_seeds_contains_images_and_seeds():
+    resampled = np.random.default_rng(0).normal(0, 0.01, (3, 500))
+    alone = intervals.over_seeds(np.array([0.02]), resampled[:1])
+    assert alone["seeds"] == 1 and np.isnan(alone["sd"])
+    assert (alone["low"], alone["high"]) == pytest.approx(tuple(intervals.bounds(resampled[0], 0.02)))
+    values = np.array([0.079, 0.019, 0.040])
+    both = intervals.over_seeds(values, resampled)
+    image_reach = both["estimate"] - intervals.bounds(resampled.mean(axis=0), values.mean())[0]
+    seed_reach = 4.3027 * values.std(ddof=1) / np.sqrt(3)  # Student's t, two degrees of freedom
+    assert both["estimate"] - both["low"] == pytest.approx(np.hypot(image_reach, seed_reach), rel=1e-4)
+    assert both["low"] < 0  # three gains that differ so much prove nothing
+    with pytest.raises(ValueError, match="one row for each seed"):
+        intervals.over_seeds(values, resampled[:2])
+
+
+@pytest.mark.parametrize(("sd_seeds", "sd_images"), [(0.03, 0.01), (0.01, 0.01), (0.003, 0.02)])
+def test_an_interval_over_seeds_holds_the_truth_as_often_as_it_says(sd_seeds, sd_images):
+    random = np.random.default_rng(1)
+    repeats, held, images_only = 400, 0, 0
+    for _ in range(repeats):
+        values = random.normal(0, sd_images) + random.normal(0, sd_seeds, 3)  # the images are common to all seeds
+        resampled = values[:, None] + random.normal(0, sd_images, 200)
+        found = intervals.over_seeds(values, resampled)
+        held += found["low"] <= 0 <= found["high"]
+        low, high = intervals.bounds(resampled.mean(axis=0), values.mean())
+        images_only += low <= 0 <= high
+    assert held / repeats >= 0.93
+    assert sd_seeds < 0.03 or images_only / repeats < 0.85
+
+
+def test_no_more_resamples_than_asked():
+    labels, preds = draw_case()
+    for draws in (1, intervals.BLOCK, intervals.BLOCK + 1):
+        assert {len(count) for count in intervals.resample(labels, preds, draws=draws)} == {draws}
+
+
 def test_wins_are_shared_among_equals_and_go_to_the_best():
     labels, preds = draw_case()
     shares = intervals.win_shares(labels, {"a": preds, "b": preds, "c": np.zeros_like(labels)}, draws=50)

@@ -1,9 +1,11 @@
+import shutil
+
 import fake_runs
 import numpy as np
 import pandas as pd
 import pytest
 
-from hpa_lib import metrics, report, store, thresholds
+from hpa_lib import intervals, metrics, report, splits, store, thresholds
 
 RUNS = {"densenet-rgby-none": 0.9, "densenet-rgby-sqrt": 1.0, "resnet18-rgby-sqrt": 1.5}
 RECIPE = {"loss": "bce", "augment": "report", "mix": "none", "sampling": 0.0, "epochs": 3, "learning_rate": 0.001}
@@ -22,7 +24,8 @@ def complete(out):
         )
         ids, probs = store.load_probs(out, run, "val")
         tuned[run] = {"global": thresholds.tune(store.load_truth(out, ids)[0], probs, "global")}
-    decision = {"recommended": "global", "fill_empty": True, "thresholds": tuned}
+    decision = {"recommended": "global", "method": "global", "options": {}, "folds": 4, "seed": 0}
+    decision |= {"fill_empty": True, "thresholds": tuned}
     store.save_json(out, "decisions/thresholds.json", decision)
     members = {run: [run] for run in RUNS}
     scores = {"union of two": 0.31, "mean": 0.42, **dict.fromkeys(RUNS, 0.3)}
@@ -47,25 +50,84 @@ def test_scores_come_from_the_stored_holdout(out, answers):
     table = report.run_table(out, answers).set_index("run")
     ids, probs = store.load_probs(out, "resnet18-rgby-sqrt", "holdout")
     labels, _ = store.load_truth(out, ids)
-    half = thresholds.apply(probs, np.full(28, 0.5))
-    assert table.loc["resnet18-rgby-sqrt", "F1 at .5"] == pytest.approx(metrics.macro_f1(labels, half))
-    assert table.loc["resnet18-rgby-sqrt", "macro AP"] == pytest.approx(metrics.average_precision(labels, probs).mean())
+    row = table.loc["resnet18-rgby-sqrt"]
+    assert row["F1 at .5, unfilled"] == pytest.approx(metrics.macro_f1(labels, thresholds.apply(probs, 0.5)))
+    assert row["F1 at .5"] == pytest.approx(metrics.macro_f1(labels, thresholds.apply(probs, 0.5, True)))
+    assert row["macro AP"] == pytest.approx(metrics.average_precision(labels, probs).mean())
     assert table["minutes"].tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize("fill", [True, False])
+def test_one_rule_for_empty_rows_holds_for_every_label_set_that_is_compared(out, tmp_path, fill):
+    folder = shutil.copytree(out, tmp_path / "out")
+    decision = store.load_json(folder, "decisions/thresholds.json")
+    store.save_json(folder, "decisions/thresholds.json", decision | {"fill_empty": fill})
+    for run, answer in report.load_answers(folder).items():
+        limits = np.array(decision["thresholds"][run]["global"])
+        for name, chosen in (("half", 0.5), ("tuned", limits)):
+            np.testing.assert_array_equal(answer[name], thresholds.apply(answer["probs"], chosen, fill))
+            np.testing.assert_array_equal(answer[f"{name}_unfilled"], thresholds.apply(answer["probs"], chosen))
+        assert (answer["half"].sum(axis=1) == 0).any() != fill and (answer["tuned"] != answer["half"]).any()
+
+
+def test_without_a_holdout_nothing_is_scored_on_the_images_it_was_tuned_on(tmp_path):
+    fake_runs.write_out(tmp_path / "out", tmp_path / "data", RUNS, num_images=600, holdout=0)
+    complete(tmp_path / "out")
+    answers = report.load_answers(tmp_path / "out")
+    for answer in answers.values():
+        folds = splits.make_folds(answer["labels"], answer["groups"], 4, 0)
+        fair = thresholds.cross_fit(answer["labels"], answer["probs"], folds, "global", fill_empty=True)
+        np.testing.assert_array_equal(answer["tuned"], fair)
+
+
 def test_a_run_is_compared_with_its_twin_without_weights_only(out, answers):
-    table = report.weights_table(out, answers, report.run_table(out, answers), draws=50)
-    assert table[["model", "class weights"]].values.tolist() == [["densenet", "sqrt"]]
+    table = report.weights_table(out, answers, draws=50)
+    assert table[["model", "class weights", "seeds"]].values.tolist() == [["densenet", "sqrt", 1]]
     row = table.iloc[0]
     assert row["gain"] == pytest.approx(row["with"] - row["without"]) and row["low"] <= row["gain"] <= row["high"]
+    halves = [answers[run]["half"] for run in ("densenet-rgby-sqrt", "densenet-rgby-none")]
+    labels, groups = answers["densenet-rgby-sqrt"]["labels"], answers["densenet-rgby-sqrt"]["groups"]
+    alone = intervals.paired(labels, *halves, groups=groups, draws=50)
+    assert (row["low"], row["high"]) == pytest.approx((alone["low"], alone["high"]))
+
+
+def test_twins_of_several_seeds_make_one_row_whose_interval_contains_the_seeds(out, tmp_path):
+    folder = shutil.copytree(out, tmp_path / "out")
+    for run, source in (
+        ("densenet-rgby-none-seed1", "densenet-rgby-sqrt"),
+        ("densenet-rgby-sqrt-seed1", "resnet18-rgby-sqrt"),
+    ):
+        shutil.copytree(folder / "runs" / source, folder / "runs" / run)
+        like = store.load_json(folder, f"runs/{run.removesuffix('-seed1')}/result.json")
+        settings = like["settings"] | {"seed": 1}
+        store.save_json(folder, f"runs/{run}/result.json", like | {"run": run, "seed": 1, "settings": settings})
+    decision = store.load_json(folder, "decisions/thresholds.json")
+    decision["thresholds"] |= dict.fromkeys(
+        ("densenet-rgby-none-seed1", "densenet-rgby-sqrt-seed1"), decision["thresholds"]["densenet-rgby-none"]
+    )
+    store.save_json(folder, "decisions/thresholds.json", decision)
+    answers = report.load_answers(folder)
+    row = report.weights_table(folder, answers, draws=50).set_index("model").loc["densenet"]
+    gains = [
+        metrics.macro_f1(answers[f"densenet-rgby-sqrt{end}"]["labels"], answers[f"densenet-rgby-sqrt{end}"]["half"])
+        - metrics.macro_f1(answers[f"densenet-rgby-none{end}"]["labels"], answers[f"densenet-rgby-none{end}"]["half"])
+        for end in ("", "-seed1")
+    ]
+    assert row["seeds"] == 2 and row["gain"] == pytest.approx(np.mean(gains))
+    assert row["each seed"] == " ".join(f"{gain:+.3f}" for gain in gains)
+    assert row["high"] - row["gain"] > 12 * np.std(gains, ddof=1) / np.sqrt(2)  # Student's t of one degree of freedom
 
 
 def test_thresholds_table_and_summary_agree_with_the_runs(out, answers):
     runs = report.run_table(out, answers)
     tuned = report.thresholds_table(answers, draws=50)
-    assert tuned["tuned"].tolist() == runs["F1 tuned"].tolist()
+    assert tuned["tuned"].tolist() == runs["F1 tuned"].tolist() and tuned["at .5"].tolist() == runs["F1 at .5"].tolist()
+    assert tuned["gain"].to_numpy() == pytest.approx((runs["F1 tuned"] - runs["F1 at .5"]).to_numpy())
     summary = report.summary_table(out, runs).set_index("model")
     assert summary.loc["ensemble: mean", "with thresholds"] == 0.42
+    means = np.mean([answer["probs"] for answer in answers.values()], axis=0)
+    filled = metrics.macro_f1(next(iter(answers.values()))["labels"], thresholds.apply(means, 0.5, True))
+    assert summary.loc["ensemble: mean", "at .5"] == pytest.approx(filled)
     assert summary.index[-1] == "submitted: mean"
 
 

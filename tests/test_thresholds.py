@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from hpa_lib import metrics, thresholds
+from hpa_lib import calibration, metrics, thresholds
 
 NUM_LABELS = 28
 
@@ -193,6 +193,62 @@ def test_cross_fitting_fills_empty_rows_when_asked():
     plain, filled = (thresholds.cross_fit(labels, probs, folds, "flat", fill, value=0.95) for fill in (False, True))
     np.testing.assert_array_equal(thresholds.fill_empty_rows(plain, probs), filled)
     assert (plain.sum(axis=1) == 0).any() and (filled.sum(axis=1) > 0).all()
+
+
+def test_the_threshold_is_midway_between_the_probabilities_it_separates():
+    probs, labels = np.zeros((4, NUM_LABELS)), np.zeros((4, NUM_LABELS), np.uint8)
+    probs[:, 0], labels[:2, 0] = [0.9, 0.8, 0.4, 0.1], 1
+    labels[:, 1:], probs[:, 1:] = [[1], [0], [0], [0]], [[0.7], [0.2], [0.2], [0.2]]
+    for method, expected in (("exact", [0.6, 0.45]), ("proportion", [0.6, 0.45])):
+        assert thresholds.tune(labels, probs, method)[:2] == pytest.approx(expected)
+    assert thresholds.tune(labels, probs, "global")[0] == pytest.approx((0.7 + 0.4) / 2)
+
+
+def test_bagged_is_the_mean_logit_of_the_exact_thresholds_of_resamples():
+    labels, probs = draw_case(21, 200, 9)
+    generator, logits = np.random.default_rng(5), []
+    for _ in range(8):
+        rows = generator.integers(200, size=200)
+        exact = thresholds.tune(labels[rows], probs[rows])
+        logits.append(np.where(labels[rows].any(axis=0), calibration.logit(exact), np.nan))
+    tuned = thresholds.tune(labels, probs, "bagged", draws=8, seed=5)
+    tunable = labels.any(axis=0)
+    expected = calibration.sigmoid(np.nanmean(np.array(logits)[:, tunable], axis=0))
+    np.testing.assert_allclose(tuned[tunable], expected)
+    assert np.abs(tuned - thresholds.tune(labels, probs))[tunable].max() > 0.01
+
+
+def simulate_folds(generator, num_models: int):
+    """Validation labels and single-model probabilities; hold-out labels and the mean of ``num_models`` models there."""
+    prevalence = np.geomspace(0.4, 0.004, NUM_LABELS)
+    center = np.log(prevalence / (1 - prevalence)) - 0.5 + generator.normal(0, 0.7, NUM_LABELS)
+    sharpness = generator.uniform(1.5, 3, NUM_LABELS)
+    parts = []
+    for size, models in ((2400, 1), (1200, num_models)):
+        labels = (generator.random((size, NUM_LABELS)) < prevalence).astype(np.uint8)
+        known = center + sharpness * labels + 0.8 * generator.normal(size=labels.shape)
+        noise = generator.normal(size=(models, *labels.shape))  # what training adds, different for each fold's model
+        parts += [labels, calibration.sigmoid(known + 1.2 * noise).mean(axis=0)]
+    return parts
+
+
+def test_thresholds_of_single_models_are_carried_over_to_the_mean_of_five():
+    gains = []
+    for seed in range(4):
+        labels, probs, judged, means = simulate_folds(np.random.default_rng(seed), 5)
+        tuned = thresholds.tune(labels, probs)
+        carried = thresholds.carry_over(tuned, probs, means)
+        preds = [thresholds.apply(means, limits, True) for limits in (tuned, carried)]
+        gains.append(metrics.macro_f1(judged, preds[1]) - metrics.macro_f1(judged, preds[0]))
+        shares = [thresholds.apply(*pair).mean(axis=0) for pair in ((probs, tuned), (means, carried))]
+        np.testing.assert_allclose(*shares, atol=1 / len(means))
+    assert np.mean(gains) > 0.02
+
+
+def test_carrying_over_to_no_image_changes_nothing():
+    labels, probs = draw_case(3, 50, 9)
+    tuned = thresholds.tune(labels, probs)
+    np.testing.assert_array_equal(thresholds.carry_over(tuned, probs, probs[:0]), tuned)
 
 
 def test_tuning_on_noise_is_optimistic_and_cross_fitting_shows_it():

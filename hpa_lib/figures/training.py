@@ -64,12 +64,13 @@ def curves(histories: Mapping[str, pd.DataFrame], synthetic: bool = False) -> Fi
     return style.caption(fig, text, synthetic)
 
 
-def f1_by_class(f1: Mapping[str, np.ndarray], counts: np.ndarray, synthetic: bool = False) -> Figure:
-    """F1 of every class, one mark a run, classes from the most common to the rarest.
+def f1_by_class(f1: Mapping[str, np.ndarray], counts: np.ndarray, judged_on: str, synthetic: bool = False) -> Figure:
+    """F1 of every class, one mark per run, classes from the most common to the rarest.
 
     Args:
         f1: run name -> float (28,).
-        counts: int (28,), training images of each class; they give the order.
+        counts: int (28,), images of each class in all folds (training and validation); they give the order.
+        judged_on: what the F1 was measured on, such as ``"hold-out"``.
     """
     order = np.argsort(counts)[::-1]
     names = [f"{label_names.LABELS[one]} ({counts[one]})" for one in order]
@@ -80,18 +81,19 @@ def f1_by_class(f1: Mapping[str, np.ndarray], counts: np.ndarray, synthetic: boo
     ax.hlines(places, 0, 1, color="#EEEEEE", zorder=0)
     ax.set_yticks(places, names, fontsize=8)
     ax.invert_yaxis()
-    ax.set(xlabel="F1 on the hold-out", xlim=(0, 1.02), ylabel="class (training images)")
+    ax.set(xlabel=f"F1 on the {judged_on}", xlim=(0, 1.02), ylabel="class (training and validation images)")
     fig.legend(loc="outside upper left", ncols=2, fontsize=8)
     return style.caption(
         fig, "Rare classes (below) are where runs differ, and where each mark rests on few images.", synthetic
     )
 
 
-def rare_positives(table: pd.DataFrame, synthetic: bool = False) -> Figure:
-    """How often each of the rarest classes is predicted, one bar a run, beside how often it is really there.
+def rare_positives(table: pd.DataFrame, judged_on: str, synthetic: bool = False) -> Figure:
+    """How often each of the rarest classes is predicted, one bar per run, beside how often it is really there.
 
     Args:
-        table: one row a class: ``class``, ``true`` and one column a run.
+        table: one row per class: ``class``, ``true`` and one column per run.
+        judged_on: what was predicted, such as ``"hold-out"``.
     """
     runs = [column for column in table.columns if column != "class"]
     fig, ax = style.new_figure(12, 4)
@@ -103,7 +105,7 @@ def rare_positives(table: pd.DataFrame, synthetic: bool = False) -> Figure:
         ax.bar(places, table[run], width, color=color, label=run, hatch=hatch, edgecolor="white")
     ax.set_xticks(np.arange(len(table)) + 0.4 - width / 2, table["class"], rotation=30, ha="right", fontsize=8)
     ax.yaxis.get_major_locator().set_params(integer=True)
-    ax.set_ylabel("images of the hold-out")
+    ax.set_ylabel(f"images of the {judged_on}")
     fig.legend(loc="outside right center", fontsize=8)
     return style.caption(
         fig, "Grey: images that carry the label. Colours: images for which a run predicts it at .5.", synthetic
