@@ -155,8 +155,8 @@ def load_json(out: Path, name: str) -> dict:
 
 
 def save_table(out: Path, name: str, table: pd.DataFrame) -> Path:
-    """Write a table as ``out/name`` (CSV, without its index)."""
-    return write_atomic(Path(out) / name, lambda path: table.to_csv(path, index=False))
+    """Write a table as ``out/name`` (CSV without its index; the same bytes on every system, which digests rely on)."""
+    return write_atomic(Path(out) / name, lambda path: table.to_csv(path, index=False, lineterminator="\n"))
 
 
 def load_table(out: Path, name: str) -> pd.DataFrame:
