@@ -129,11 +129,8 @@ def started_kernel(folder: Path, log: Path) -> Iterator[AsyncKernelManager]:
     the figures out of the executed copy. A kernel specification named ``python3`` elsewhere on the machine is not used.
     """
     short = tempfile.gettempdir() if len(tempfile.gettempdir()) < LONGEST_SOCKET_PATH - 40 else "/tmp"
-    has_sockets = sys.platform != "win32"
-    with (
-        tempfile.TemporaryDirectory(prefix="hpa-", dir=short if has_sockets else None) as private,
-        open(log, "wb") as stream,
-    ):
+    transport, sockets = ("tcp", None) if sys.platform == "win32" else ("ipc", short)
+    with tempfile.TemporaryDirectory(prefix="hpa-", dir=sockets) as private, open(log, "wb") as stream:
         kernel = AsyncKernelManager(
             kernel_name="python3",
             kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
