@@ -6,11 +6,9 @@ the status is ``killed``, the cell is marked in the executed copy, and the run s
 
 import contextlib
 import datetime
-import importlib.metadata
 import logging
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,20 +20,21 @@ import papermill
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import ensure_async, run_sync
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellTimeoutError
 from papermill.exceptions import PapermillExecutionError
 
-from hpa_lib import paths, plan, store
+from hpa_lib import plan, provenance, store
 
 PACKAGES = ("hpa-kit", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "imgaug", "papermill", "ipykernel")
-LONGEST_SOCKET_PATH = 107  # bytes in Linux's sockaddr_un, less the closing zero
+LONGEST_SOCKET_PATH = 103  # bytes in the sockaddr_un of macOS, less the closing zero; Linux takes 107
 
 
 def run_plan(steps: list[plan.Step], out: Path, profile: str = "", cell_timeout: int | None = None) -> dict:
     """The record of a run (what ``run.json`` holds): each step run in order, until the first that is not done.
 
     The executed copies lie in ``out/notebooks/<step>.ipynb``. ``out/run.json`` is rewritten as steps start and finish;
-    entries of an earlier run's other steps stay in it. Ctrl-C and SIGTERM stop the run as ``interrupted``.
+    entries of an earlier run's other steps stay in it. Ctrl-C and SIGTERM stop the run as ``interrupted``. The run set
+    is locked meanwhile: two runs would mark each other's steps.
 
     Args:
         steps: from ``plan.make_plan``.
@@ -46,21 +45,28 @@ def run_plan(steps: list[plan.Step], out: Path, profile: str = "", cell_timeout:
     Returns:
         ``status`` (``done``, ``failed``, ``killed`` or ``interrupted``), ``last_step``, ``steps`` (each with its own
         ``status``, ``seconds``, ``error``, ``peak_memory_mb``), and the versions and commit.
+
+    Raises:
+        store.Locked: another process runs steps of this run set; nothing has been started.
     """
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would say stands in the record
-    record = _new_record(steps, out, profile)
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would say is in the record
+    with store.lock(Path(out) / ".run.lock", f"the run set {out}"), _terminate_as_interrupt():
+        return _run_steps(steps, Path(out), _new_record(steps, Path(out), profile), cell_timeout)
+
+
+def _run_steps(steps: list[plan.Step], out: Path, record: dict, cell_timeout: int | None) -> dict:
+    """The record after the last step that was run; every change of it is stored."""
     width = max(len(step.name) for step in steps)
-    with _terminate_as_interrupt():
-        for number, step in enumerate(steps, start=1):
-            entry = next(one for one in record["steps"] if one["step"] == step.name)
-            entry.update(status="running", started=_now())
-            store.save_json(out, "run.json", record)
-            print(f"[{number}/{len(steps)}] {step.name:<{width}} ", end="", flush=True)
-            entry.update(run_notebook(step, Path(out), cell_timeout))
-            print(_outcome(entry), flush=True)
-            store.save_json(out, "run.json", record)
-            if entry["status"] != "done":
-                break
+    for number, step in enumerate(steps, start=1):
+        entry = next(one for one in record["steps"] if one["step"] == step.name)
+        entry.update(status="running", started=_now())
+        store.save_json(out, "run.json", record)
+        print(f"[{number}/{len(steps)}] {step.name:<{width}} ", end="", flush=True)
+        entry.update(run_notebook(step, out, cell_timeout))
+        print(_outcome(entry), flush=True)
+        store.save_json(out, "run.json", record)
+        if entry["status"] != "done":
+            break
     record.update(status=entry["status"], last_step=entry["step"], finished=_now())
     store.save_json(out, "run.json", record)
     return record
@@ -69,35 +75,41 @@ def run_plan(steps: list[plan.Step], out: Path, profile: str = "", cell_timeout:
 def run_notebook(step: plan.Step, out: Path, cell_timeout: int | None = None) -> dict:
     """How one notebook's run ended: ``status``, ``seconds``, ``peak_memory_mb``, ``error`` (name, message, cell).
 
+    ``cell`` is None where the run ended before its first cell.
+
     The kernel runs this very interpreter, with the notebook's folder as working directory. What it writes past the
-    notebook (a crash's native traceback) lies beside the executed copy as ``<step>.log``.
+    notebook (a crash's native traceback) is stored beside the executed copy as ``<step>.log``.
     """
     executed = out / "notebooks" / f"{step.name}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
     log = executed.with_suffix(".log")
-    start, memory, process = time.monotonic(), [None], None
+    start, memory, returncode = time.monotonic(), [None], None
     try:
         executed.unlink(missing_ok=True)  # never an older run's copy in place of this one's
         with started_kernel(step.notebook.parent, log) as kernel:
             process = kernel.provisioner.process
-            executed_notebook = papermill.execute_notebook(
-                str(step.notebook),
-                str(executed),
-                step.parameters,
-                progress_bar=False,
-                execution_timeout=cell_timeout,
-                on_cell_executed=lambda **_: memory.append(_peak_memory(process.pid)),
-                km=kernel,
-            )
+            try:
+                executed_notebook = papermill.execute_notebook(
+                    str(step.notebook),
+                    str(executed),
+                    step.parameters,
+                    progress_bar=False,
+                    execution_timeout=cell_timeout,
+                    on_cell_executed=lambda **_: memory.append(_peak_memory(process.pid)),
+                    km=kernel,
+                )
+            finally:
+                returncode = process.poll()  # None while the kernel lives: the end of the block shuts it down
         status, error = _every_cell_ran(executed_notebook)
     except PapermillExecutionError as problem:
         status, error = "failed", {"name": problem.ename, "message": problem.evalue}
     except CellTimeoutError:
         status, error = "killed", {"name": "CellTimeout", "message": f"a cell took longer than {cell_timeout} s"}
-    except (DeadKernelError, RuntimeError):
-        status, error = "killed", {"name": "KernelDied", "message": _why_dead(process and process.poll())}
-    except OSError as problem:  # the disk is full, say
-        status, error = "failed", {"name": type(problem).__name__, "message": str(problem)}
+    except Exception as problem:  # nbclient and its parts raise many kinds, RuntimeError for most of what can happen
+        if returncode is None:
+            status, error = "failed", {"name": type(problem).__name__, "message": str(problem)}
+        else:
+            status, error = "killed", {"name": "KernelDied", "message": _why_dead(returncode)}
     except KeyboardInterrupt:
         status, error = "interrupted", {"name": "Interrupted", "message": "stopped by Ctrl-C or SIGTERM"}
     if error:
@@ -112,16 +124,17 @@ def run_notebook(step: plan.Step, out: Path, cell_timeout: int | None = None) ->
 def started_kernel(folder: Path, log: Path) -> Iterator[AsyncKernelManager]:
     """A running kernel of this interpreter, working in ``folder``; it is gone when the ``with`` block ends.
 
-    It talks over sockets in a private folder (parallel runs cannot take each other's ports), reads no personal
-    IPython start-up files, and ignores ``MPLBACKEND``, which would keep the figures out of the executed copy. A kernel
-    specification named ``python3`` elsewhere on the machine is not used.
+    It talks over sockets in a private folder, so that parallel runs cannot take each other's ports (Windows has no such
+    sockets and takes ports), reads no personal IPython start-up files, and ignores ``MPLBACKEND``, which would keep
+    the figures out of the executed copy. A kernel specification named ``python3`` elsewhere on the machine is not used.
     """
     short = tempfile.gettempdir() if len(tempfile.gettempdir()) < LONGEST_SOCKET_PATH - 40 else "/tmp"
-    with tempfile.TemporaryDirectory(prefix="hpa-", dir=short) as private, open(log, "wb") as stream:
+    transport, sockets = ("tcp", None) if sys.platform == "win32" else ("ipc", short)
+    with tempfile.TemporaryDirectory(prefix="hpa-", dir=sockets) as private, open(log, "wb") as stream:
         kernel = AsyncKernelManager(
             kernel_name="python3",
             kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
-            transport="ipc",
+            transport=transport,
             connection_file=f"{private}/kernel.json",
         )
         environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
@@ -158,14 +171,29 @@ def _terminate_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _earlier_steps(out: Path) -> list[dict]:
+    """The steps in ``run.json``; a damaged file is set aside: its steps' results are not lost, only what it said."""
+    path = out / "run.json"
+    if not path.exists():
+        return []
+    try:
+        steps = store.load_json(out, "run.json")["steps"]
+        if all({"step", "status"} <= entry.keys() for entry in steps):
+            return steps
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    aside = path.rename(path.with_name(f"run.json.damaged-{_now().replace(':', '')}"))
+    print(f"{path} is damaged: it is kept as {aside.name}, and a new record begins", flush=True)
+    return []
+
+
 def _new_record(steps: list[plan.Step], out: Path, profile: str) -> dict:
-    earlier = store.load_json(out, "run.json")["steps"] if (Path(out) / "run.json").exists() else []
     waiting = [
         {"step": step.name, "notebook": step.notebook.name, "parameters": step.parameters, "status": "waiting"}
         for step in steps
     ]
     names = {step.name for step in steps}
-    kept = [entry for entry in earlier if entry["step"] not in names]
+    kept = [entry for entry in _earlier_steps(out) if entry["step"] not in names]
     for entry in kept:
         if entry["status"] in ("running", "waiting"):  # the earlier run was killed before it could write the end
             entry["status"] = "interrupted" if entry["status"] == "running" else "never run"
@@ -176,40 +204,14 @@ def _new_record(steps: list[plan.Step], out: Path, profile: str) -> dict:
         "finished": None,
         "last_step": None,
         "python": sys.version.split()[0],
-        "versions": {name: _version(name) for name in PACKAGES},
-        "commit": _commit(),
+        "versions": {name: provenance.version(name) for name in PACKAGES},
+        "commit": provenance.commit(),
         "steps": kept + waiting,
     }
 
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    """The project's git commit, with ``+changes`` where tracked files differ from it; None outside of git."""
-    command = [
-        "git",
-        "-C",
-        str(paths.PROJECT),
-        "describe",
-        "--always",
-        "--abbrev=40",
-        "--exclude=*",
-        "--dirty=+changes",
-    ]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    except OSError:
-        return None
-    return done.stdout.strip() or None
 
 
 def _peak_memory(pid: int) -> int | None:

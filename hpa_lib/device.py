@@ -6,12 +6,12 @@ TensorFlow is named here, in ``models.norm`` and where weight files are read, an
 import contextlib
 import os
 import platform
-import resource
-import subprocess
-from importlib import metadata
+import sys
 from pathlib import Path
 
 import keras
+
+from hpa_lib import provenance
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")  # CPU flags: hardware for bfloat16 products
@@ -90,19 +90,18 @@ def scope():
     return contextlib.nullcontext()
 
 
-def peak_memory_mb() -> int:
-    """The largest resident memory of this process so far, in MB (main memory, not the GPU's)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+def peak_memory_mb() -> int | None:
+    """The largest resident memory of this process so far, in MB (main memory, not the GPU's); None on Windows."""
+    try:
+        import resource  # Unix only
+    except ImportError:
+        return None
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, KiB on Linux
+    return largest // (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def versions() -> dict:
     """Versions that a result depends on, and the git commit of the code where there is one."""
     packages = ("hpa-kit", "keras", "tensorflow", "jax", "numpy", "imgaug", "opencv-python-headless")
-    found = {"python": platform.python_version()}
-    for package in packages:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
-    with contextlib.suppress(OSError):
-        found["commit"] = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-    return found
+    found = {package: version for package in packages if (version := provenance.version(package))}
+    return {"python": platform.python_version(), **found, "commit": provenance.commit() or "unknown"}

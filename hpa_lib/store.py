@@ -14,13 +14,17 @@ One run set is one folder (``OUT`` in the notebooks)::
     submission.csv, report.html  the last word                                  notebooks 06, 07
 """
 
+import contextlib
+import datetime
 import hashlib
 import json
 import os
+import platform
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pandas as pd
 
@@ -44,6 +48,51 @@ class MissingInput(FileNotFoundError):
     """A file that an earlier notebook makes is not there."""
 
 
+class Locked(ValueError):
+    """Another process holds the lock; the sentence says which one and since when."""
+
+
+@contextlib.contextmanager
+def lock(path: Path, what: str, wait: bool = False) -> Iterator[None]:
+    """Keep all other processes out of a ``with`` block that takes the same lock.
+
+    The operating system holds the lock and ends it with its process, however that ends: a killed process blocks nobody.
+    The file stays; a JSON file beside it says who holds the lock (on Windows a locked file itself cannot be read).
+
+    Args:
+        path: the lock's file, made when it is missing.
+        what: what is kept for one process, as the subject of a sentence, such as ``"the cache out/cache/train_128"``.
+        wait: print who holds the lock and wait for it, in place of refusing.
+
+    Raises:
+        Locked: another process holds it, and ``wait`` is False.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    held, holder = filelock.FileLock(path), path.with_name(f"{path.name}.json")
+    try:
+        held.acquire(blocking=False)
+    except filelock.Timeout:
+        sentence = f"{what} is in use by {_read_holder(holder)}"
+        if not wait:
+            raise Locked(f"{sentence}: wait until it has ended, or stop it") from None
+        print(f"{sentence}: waiting until it has ended", flush=True)
+        held.acquire()
+    try:
+        since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        save_json(path.parent, holder.name, {"process": os.getpid(), "host": platform.node(), "since": since})
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        held.release()
+
+
+def _read_holder(path: Path) -> str:
+    try:
+        return "process {process} on {host} since {since}".format(**load_json(path.parent, path.name))
+    except (OSError, ValueError, KeyError):  # the lock was taken a moment ago
+        return "another process"
+
+
 def write_atomic(path: Path, write: Callable[[Path], None]) -> Path:
     """Let ``write(temporary_path)`` make a file and move it to ``path`` in one step, so no half file is ever seen."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,8 +114,11 @@ def need(out: Path, name: str) -> Path:
     path = Path(out) / name
     if path.exists():
         return path
-    maker = next((made_by for start, made_by in MADE_BY.items() if name.startswith(start)), "the earlier notebooks")
-    raise MissingInput(f"{path} is not there: run {maker} with the same OUT first")
+    raise MissingInput(f"{path} is not there: run {_maker(name)} with the same OUT first")
+
+
+def _maker(name: str) -> str:
+    return next((made_by for start, made_by in MADE_BY.items() if name.startswith(start)), "the earlier notebooks")
 
 
 def save_json(out: Path, name: str, values: dict) -> Path:
@@ -84,13 +136,27 @@ def _plain(value):
 
 
 def load_json(out: Path, name: str) -> dict:
-    """Read ``out/name``; a missing file says which notebook makes it."""
-    return json.loads(need(out, name).read_text(encoding="utf-8"))
+    """Read ``out/name``, which ``save_json`` wrote.
+
+    Raises:
+        MissingInput: it is not there; the sentence names the notebook that makes it.
+        ValueError: it holds no JSON object (a disk that was full, an editor).
+    """
+    path = need(out, name)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        problem = str(error)
+    else:
+        if isinstance(values, dict):
+            return values
+        problem = "it holds no JSON object"
+    raise ValueError(f"{path} is damaged ({problem}): delete it and run {_maker(name)} with the same OUT")
 
 
 def save_table(out: Path, name: str, table: pd.DataFrame) -> Path:
-    """Write a table as ``out/name`` (CSV, without its index)."""
-    return write_atomic(Path(out) / name, lambda path: table.to_csv(path, index=False))
+    """Write a table as ``out/name`` (CSV without its index; the same bytes on every system, which digests rely on)."""
+    return write_atomic(Path(out) / name, lambda path: table.to_csv(path, index=False, lineterminator="\n"))
 
 
 def load_table(out: Path, name: str) -> pd.DataFrame:
@@ -134,7 +200,7 @@ def split_digest(out: Path) -> str:
 def run_folder(out: Path, run: str) -> Path:
     """The folder of one training run (made by the first write into it)."""
     if not run or run != Path(run).name or run.startswith("."):
-        raise ValueError(f"run name {run!r}: use letters, digits, '-' and '_', such as densenet-rgby-none")
+        raise ValueError(f"run name '{run}': use letters, digits, '-' and '_', such as densenet-rgby-none")
     return Path(out) / "runs" / run
 
 
@@ -153,9 +219,9 @@ def list_runs(out: Path) -> list[str]:
 def save_probs(out: Path, run: str, part: str, ids: np.ndarray, probs: np.ndarray) -> Path:
     """Write one run's probabilities on one part (``val``, ``holdout`` or ``test``): ids (N,), probs float32 (N, 28)."""
     if part not in PARTS:
-        raise ValueError(f"part {part!r}: use one of {', '.join(PARTS)}")
+        raise ValueError(f"part '{part}': use one of {', '.join(PARTS)}")
     if len(ids) != len(probs):
-        raise ValueError(f"{len(ids)} ids but {len(probs)} rows of probabilities for run {run!r}, part {part!r}")
+        raise ValueError(f"{len(ids)} ids but {len(probs)} rows of probabilities for run '{run}', part '{part}'")
     arrays = {"ids": np.asarray(ids, str), "probs": np.asarray(probs, np.float32)}
     return write_atomic(run_folder(out, run) / f"probs_{part}.npz", lambda path: np.savez(path, **arrays))
 
@@ -176,7 +242,7 @@ def load_truth(out: Path, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     row_of = {known_id: row for row, known_id in enumerate(known)}
     unknown = [one for one in ids if one not in row_of]
     if unknown:
-        raise ValueError(f"{len(unknown)} ids are not in data/split.csv, first {unknown[0]!r}: rerun the training")
+        raise ValueError(f"{len(unknown)} ids are not in data/split.csv, first '{unknown[0]}': rerun the training")
     rows = [row_of[one] for one in ids]
     return labels[rows], groups[rows]
 

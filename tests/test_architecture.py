@@ -1,6 +1,7 @@
 """The table of rooms against the real imports. A new room is entered here, with what it may import."""
 
 import ast
+import re
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ ROOMS = {  # room -> the rooms it may import; figures, models and synthetic are 
     "labels": "",
     "paths": "",
     "processes": "",
+    "provenance": "",
     "synthetic": "labels processes",
     "png": "",
     "tables": "",
@@ -31,7 +33,7 @@ ROOMS = {  # room -> the rooms it may import; figures, models and synthetic are 
     "intervals": "metrics",
     "calibration": "metrics",
     "eda": "labels metrics",
-    "device": "",
+    "device": "provenance",
     "checkpoints": "store",
     "predict": "augment calibration",
     "training": "calibration checkpoints losses metrics predict store thresholds",
@@ -45,7 +47,7 @@ ROOMS = {  # room -> the rooms it may import; figures, models and synthetic are 
     "report": "labels store metrics intervals thresholds ensemble splits",
     "plan": "",
     "profiles": "paths",
-    "batch": "paths plan store",
+    "batch": "plan provenance store",
     "__main__": "paths plan profiles batch store synthetic checks models labels submission",
     "__init__": "",
 }
@@ -192,3 +194,49 @@ def test_files_and_functions_are_short(path):
 
 def test_no_room_is_called_utils():
     assert not {path.stem for path in MODULES} & {"utils", "util", "helpers", "common", "misc"}
+
+
+UNIX_ONLY = {"resource", "fcntl", "termios", "pwd", "grp", "pty", "tty", "curses", "readline", "syslog", "crypt"}
+EVERYWHERE = {"SIGTERM", "SIGINT", "SIGABRT", "SIGILL", "SIGFPE", "SIGSEGV"}
+UNIX_ONLY_OS = {"fork", "sched_getaffinity", "getuid", "geteuid", "killpg", "setsid", "getpgid", "mkfifo", "statvfs"}
+
+
+def unix_only_names(tree):
+    """What a file of ours would miss on Windows: modules at import, functions of os and signals when they are used."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id == "os" and node.attr in UNIX_ONLY_OS:
+                yield f"os.{node.attr}"
+            if node.value.id == "signal" and node.attr.startswith("SIG") and node.attr not in EVERYWHERE:
+                yield f"signal.{node.attr}"
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] in UNIX_ONLY)
+        elif isinstance(node, ast.ImportFrom) and node.module.split(".")[0] in UNIX_ONLY:
+            yield node.module
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_files_can_be_imported_on_every_system(path):
+    """Linux, macOS and Windows: a module of Unix alone is imported where it is used, and its absence is dealt with."""
+    text = path.read_text(encoding="utf-8")
+    asked = set(re.findall(r"hasattr\(os, \"(\w+)\"\)", text))
+    missing = {name for name in unix_only_names(ast.parse(text)) if name.removeprefix("os.") not in asked}
+    assert not missing, f"{path.name} uses {missing}, which Windows lacks"
+
+
+def test_the_search_for_unix_only_names_finds_them():
+    text = "import os, resource\nfrom fcntl import flock\nos.fork()\nsignal.SIGKILL\nsignal.SIGTERM\nsignal.Signals"
+    assert sorted(unix_only_names(ast.parse(text))) == ["fcntl", "os.fork", "resource", "signal.SIGKILL"]
+
+
+def test_library_is_imported_without_unix_modules():
+    """In a process that lacks ``resource`` and ``os.sched_getaffinity``, as Windows does."""
+    names = sorted(NAMES - {"hpa_lib.__main__"})
+    script = (
+        "import importlib, os, sys; sys.modules['resource'] = None; del os.sched_getaffinity\n"
+        f"for name in {names}: importlib.import_module(name)\n"
+        "from hpa_lib import device, processes\nassert device.peak_memory_mb() is None and processes.count_cores() >= 1"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]

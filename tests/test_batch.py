@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from throwaway import write_notebook
 
-from hpa_lib import batch, plan
+from hpa_lib import batch, paths, plan, provenance
 
 
 @pytest.fixture
@@ -179,3 +179,87 @@ def test_interrupted_run_says_so_and_leaves_no_kernel(tmp_path, number):
     assert stored_record(tmp_path)["status"] == "interrupted"
     assert stored_record(tmp_path)["steps"][0]["error"]["cell"] == "cell-0"
     assert not os.path.exists(f"/proc/{(tmp_path / 'pid').read_text()}")
+
+
+def test_a_second_run_of_one_run_set_is_refused_and_harms_nothing(run, tmp_path):
+    """The first run starts a second one on its own folder, between its two steps."""
+    inner = f"import subprocess, sys\ncommand = [sys.executable, '-m', 'hpa_lib', 'run', '--only', '00', '--notebooks', {str(tmp_path / 'other')!r}, '--out', {str(tmp_path / 'out')!r}]\ndone = subprocess.run(command, capture_output=True, text=True, cwd={str(paths.PROJECT)!r})\nprint(done.returncode, done.stderr)"  # fmt: skip # noqa: E501
+    write_notebook(tmp_path / "other" / "00_x.ipynb", "1")
+    record = run([inner], ["2"])
+    assert [entry["status"] for entry in record["steps"]] == ["done", "done"]
+    assert record == stored_record(tmp_path)
+    text = read_cells(tmp_path, "a")["cell-0"].outputs[0].text
+    assert text.startswith(f"2 hpa: the run set {tmp_path / 'out'} is in use by process {os.getpid()} on "), text
+    assert len(text.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["", '{"steps": [', "[]", "{}", '{"steps": 3}', '{"steps": [{"status": "done"}]}'])
+def test_a_damaged_record_is_set_aside_and_the_run_goes_on(run, tmp_path, capsys, text):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json").write_text(text)
+    assert run(["1"])["status"] == stored_record(tmp_path)["status"] == "done"
+    (aside,) = (tmp_path / "out").glob("run.json.*")
+    assert aside.read_text() == text
+    assert "run.json is damaged" in capsys.readouterr().out
+
+
+def test_what_the_client_could_not_do_is_no_dead_kernel(run, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("Kernel didn't respond in 60 seconds")
+
+    monkeypatch.setattr("papermill.execute_notebook", fail)
+    record = run(["1"])
+    assert record["status"] == "failed"
+    assert record["steps"][0]["error"] == {
+        "name": "RuntimeError", "message": "Kernel didn't respond in 60 seconds", "cell": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("problem", [KeyError("metadata"), TypeError("odd"), OSError("no space left")])
+def test_any_error_of_the_machinery_ends_the_step_not_the_record(run, tmp_path, monkeypatch, problem):
+    def fail(*_, **__):
+        raise problem
+
+    monkeypatch.setattr("papermill.execute_notebook", fail)
+    assert run(["1"])["status"] == stored_record(tmp_path)["status"] == "failed"
+    assert stored_record(tmp_path)["steps"][0]["error"]["name"] == type(problem).__name__
+
+
+def test_a_kernel_that_dies_at_its_start_is_killed(run, monkeypatch):
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")  # no Python starts with it
+    record = run(["1"])
+    assert record["status"] == "killed" and record["steps"][0]["error"]["name"] == "KernelDied"
+    assert "exit code 1" in record["steps"][0]["error"]["message"]
+
+
+def test_a_run_stopped_before_the_first_cell_names_none(run, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(batch, "started_kernel", interrupt)
+    record = run(["1"])
+    assert record["status"] == "interrupted" and record["steps"][0]["error"]["cell"] is None
+
+
+def test_kernels_talk_over_tcp_where_there_are_no_unix_sockets(run, monkeypatch):
+    asked = []
+
+    def manager(**options):
+        asked.append(options["transport"])
+        raise RuntimeError
+
+    monkeypatch.setattr(batch, "AsyncKernelManager", manager)
+    for system in ("win32", "darwin", "linux"):
+        monkeypatch.setattr("sys.platform", system)
+        assert run(["1"])["status"] == "failed"
+    assert asked == ["tcp", "ipc", "ipc"]
+
+
+def test_a_git_that_does_not_answer_gives_no_commit(monkeypatch):
+    def hang(*_, **options):
+        raise subprocess.TimeoutExpired("git", options["timeout"])
+
+    monkeypatch.setattr("subprocess.run", hang)
+    assert provenance.commit() is None
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: (_ for _ in ()).throw(FileNotFoundError("git")))
+    assert provenance.commit() is None

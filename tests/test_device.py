@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import keras
@@ -10,6 +11,7 @@ from hpa_lib import device
 
 MIRRORED = """
 import sys
+import types
 sys.path.insert(0, sys.argv[1])
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -97,3 +99,22 @@ def test_tensorflow_gets_onednn_unless_told_otherwise():
         environment |= {"TF_ENABLE_ONEDNN_OPTS": given} if given else {}
         done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
         assert done.stdout.strip() == expected, done.stderr
+
+
+def test_peak_memory_is_in_megabytes_on_every_system(monkeypatch):
+    assert 50 < device.peak_memory_mb() < 50_000
+    usage = types.SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda _: types.SimpleNamespace(ru_maxrss=3 * 2**30))
+    monkeypatch.setitem(sys.modules, "resource", usage)
+    for system, expected in (("darwin", 3 * 2**10), ("linux", 3 * 2**20)):  # bytes there, KiB here
+        monkeypatch.setattr("sys.platform", system)
+        assert device.peak_memory_mb() == expected
+    monkeypatch.setitem(sys.modules, "resource", None)  # Windows: an import raises
+    assert device.peak_memory_mb() is None
+
+
+def test_a_slow_git_does_not_stop_a_training(monkeypatch):
+    def hang(*_, **options):
+        raise subprocess.TimeoutExpired("git", options.get("timeout", 1))
+
+    monkeypatch.setattr("subprocess.run", hang)
+    assert device.versions()["commit"] == "unknown"

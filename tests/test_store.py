@@ -1,8 +1,13 @@
+import json
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from hpa_lib import store
+from hpa_lib import paths, store
 
 LABELS = np.eye(3, 28, dtype=np.uint8)
 IDS = np.array(["a", "007", "c"])
@@ -46,6 +51,31 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_a_write_replaces_the_file_and_does_not_change_it(tmp_path):
+    """Who has the old file open goes on reading the old text: a copy over it would show a mixture."""
+    path = store.save_json(tmp_path, "a.json", {"value": 1})
+    with open(path, encoding="utf-8") as reader:
+        store.save_json(tmp_path, "a.json", {"value": 2})
+        assert json.load(reader) == {"value": 1}
+    assert store.load_json(tmp_path, "a.json") == {"value": 2}
+
+
+def test_a_file_is_written_beside_its_place_and_with_its_suffix(tmp_path):
+    """The move is one step only within a file system; and some writers choose the format by the suffix."""
+    seen = []
+    store.write_atomic(tmp_path / "new" / "a.npz", lambda path: seen.append(path) or path.write_bytes(b"1"))
+    assert seen[0].parent == tmp_path / "new" and seen[0].suffix == ".npz" and seen[0].name.startswith(".")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.npz"]
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"a": 1', "[1]", "null", "\xff"])
+def test_a_damaged_json_file_is_named_with_the_remedy(tmp_path, text):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dataset.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"dataset.json is damaged \(.*\): delete it and run 00_data.ipynb"):
+        store.load_json(tmp_path, "data/dataset.json")
+
+
 def test_json_takes_numpy_and_refuses_the_rest(tmp_path):
     store.save_json(tmp_path, "a.json", {"number": np.float32(0.5), "array": np.arange(2), "path": tmp_path})
     assert store.load_json(tmp_path, "a.json")["array"] == [0, 1]
@@ -65,8 +95,13 @@ def test_bad_parts_lengths_and_ids_are_refused(tmp_path):
     with pytest.raises(ValueError, match="3 ids but 2 rows"):
         store.save_probs(tmp_path, "one", "val", IDS, np.zeros((2, 28)))
     store.save_split(tmp_path, IDS, LABELS, IDS, np.zeros(3))
-    with pytest.raises(ValueError, match="first 'x'"):
-        store.load_truth(tmp_path, ["a", "x"])
+    for ids in (["a", "x"], np.array(["a", "x"])):
+        with pytest.raises(ValueError, match="first 'x'"):
+            store.load_truth(tmp_path, ids)
+    for run, part in ((np.str_("../up"), "val"), ("one", np.str_("train"))):
+        with pytest.raises(ValueError) as refusal:
+            store.save_probs(tmp_path, run, part, IDS, np.zeros((3, 28)))
+        assert "np.str_" not in str(refusal.value)
 
 
 def test_run_names_tell_siblings_apart():
@@ -85,3 +120,59 @@ def test_the_digest_of_a_split_changes_with_it(tmp_path):
         store.save_split(tmp_path, IDS, LABELS, IDS, np.array(folds))
         digests.append(store.split_digest(tmp_path))
     assert digests[0] == digests[1] != digests[2] and len(digests[0]) == 16
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from hpa_lib import store
+with store.lock(Path(sys.argv[1]), "the run set", wait=len(sys.argv) > 2):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process of its own that holds the lock; ended at the end of the test."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path / ".run.lock"], stdout=subprocess.PIPE, text=True, cwd=paths.PROJECT
+    )
+    assert child.stdout.readline() == "held\n"
+    yield child
+    child.kill()
+    child.communicate()
+
+
+def test_a_held_lock_refuses_a_second_one_and_names_its_holder(tmp_path, holder):
+    with pytest.raises(store.Locked) as refusal, store.lock(tmp_path / ".run.lock", "the run set out"):
+        pass
+    sentence = str(refusal.value)
+    assert sentence.startswith(f"the run set out is in use by process {holder.pid} on {platform.node()} since 20")
+    assert sentence.endswith("wait until it has ended, or stop it") and "\n" not in sentence
+
+
+def test_a_lock_of_a_killed_process_holds_nobody_up(tmp_path, holder):
+    holder.kill()
+    holder.wait()
+    with store.lock(tmp_path / ".run.lock", "the run set"):
+        pass
+
+
+def test_a_waiting_process_takes_the_lock_when_the_first_lets_it_go(tmp_path, holder):
+    second = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path / ".run.lock", "wait"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert second.stdout.readline().startswith(f"the run set is in use by process {holder.pid}")
+        holder.kill()
+        assert second.stdout.readline() == "held\n"
+    finally:
+        second.kill()
+        second.communicate()
+
+
+def test_a_lock_is_let_go_after_an_error(tmp_path):
+    for _ in range(2):
+        with pytest.raises(ValueError, match="inside"), store.lock(tmp_path / "new" / ".lock", "it"):
+            raise ValueError("inside")
