@@ -45,7 +45,7 @@ def load_answers(out: Path) -> dict[str, dict[str, np.ndarray]]:
         MissingInput: notebook 05 has not seen a run.
     """
     part, _ = judged_part(out)
-    decision = store.load_json(out, "decisions/thresholds.json")
+    decision = store.load_decision(out, "thresholds")
     answers = {}
     for run in store.list_runs(out):
         if run not in decision["thresholds"]:
@@ -66,6 +66,22 @@ def load_answers(out: Path) -> dict[str, dict[str, np.ndarray]]:
             answer[name] = thresholds.fill_empty_rows(bare, probs) if decision["fill_empty"] else bare
         answers[run] = answer
     return answers
+
+
+def notices(out: Path) -> list[str]:
+    """Sentences about the run set that a reader of its scores must know: runs left out, test images without answer."""
+    decision, sentences = store.load_decision(out, "ensemble"), []
+    stale = store.stale_runs(out)
+    if stale:
+        sentences.append(f"Left out, since they were trained on another split: {', '.join(stale)}.")
+    if decision["dropped"]:
+        sentences.append(
+            f"{len(decision['dropped'])} test images could not be read; the submission gives them the commonest label "
+            f"set, '{decision['fallback']}'."
+        )
+    if not store.load_json(out, "data/dataset.json")["test_images"]:
+        sentences.append("There are no test images, so there is no submission.")
+    return sentences
 
 
 def _gain(answers: Sequence[dict], preds: str, baselines: Sequence[dict], baseline: str, draws: int, seed: int) -> dict:
@@ -173,15 +189,14 @@ def thresholds_table(answers: dict, draws: int = 1000, seed: int = 0) -> pd.Data
 def summary_table(out: Path, runs: pd.DataFrame) -> pd.DataFrame:
     """The study in one small table: each run, then the ensembles, at plain .5 and with thresholds.
 
-    Columns: model, at .5, with thresholds. The union is of the pair that notebook 06 united; the last row is what
-    ``submission.csv`` holds.
+    Columns: model, at .5, with thresholds. The union is of the pair that notebook 06 united; the last row is the
+    ensemble that notebook 06 chose, which ``submission.csv`` holds where there are test images.
     """
-    decision = store.load_json(out, "decisions/ensemble.json")
-    fill = store.load_json(out, "decisions/thresholds.json")["fill_empty"]
+    decision = store.load_decision(out, "ensemble")
     singles = zip(runs["run"], runs["F1 at .5"], runs["F1 tuned"], strict=True)
     rows = [{"model": run, "at .5": half, "with thresholds": tuned} for run, half, tuned in singles]
     members = decision["members"]
-    part, _ = judged_part(out)
+    part, fill = judged_part(out)[0], decision["fill_empty"]
     loaded = {name: [store.load_probs(out, run, part) for run in joined] for name, joined in members.items()}
     ids, probs = ensemble.align({name: ensemble.join_folds(own) for name, own in loaded.items()})
     labels, _ = store.load_truth(out, ids)
@@ -191,7 +206,7 @@ def summary_table(out: Path, runs: pd.DataFrame) -> pd.DataFrame:
         tuned = decision["macro_f1"][name]
         rows.append({"model": f"ensemble: {name}", "at .5": metrics.macro_f1(labels, preds), "with thresholds": tuned})
     chosen = decision["chosen"]
-    rows.append({"model": f"submitted: {chosen}", "at .5": np.nan, "with thresholds": decision["macro_f1"][chosen]})
+    rows.append({"model": f"chosen: {chosen}", "at .5": np.nan, "with thresholds": decision["macro_f1"][chosen]})
     return pd.DataFrame(rows)
 
 

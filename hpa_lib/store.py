@@ -205,15 +205,72 @@ def run_folder(out: Path, run: str) -> Path:
 
 
 def list_runs(out: Path) -> list[str]:
-    """The names of all finished runs (those with a ``result.json``), sorted.
+    """The names of all finished runs (those with a ``result.json``) of the present split, sorted.
 
     Raises:
-        MissingInput: there is none yet.
+        MissingInput: there is none.
     """
-    found = sorted(path.parent.name for path in Path(out).glob("runs/*/result.json"))
+    found = _finished_runs(out)
     if not found:
         need(out, "runs/*/result.json")
-    return found
+    stale = stale_runs(out)
+    if len(stale) == len(found):
+        raise MissingInput(
+            f"all runs in {out} ({', '.join(stale)}) were trained on another split than data/split.csv: "
+            "train them again with START_OVER (02_train_densenet.ipynb, 03 or 04)"
+        )
+    return [run for run in found if run not in stale]
+
+
+def stale_runs(out: Path) -> list[str]:
+    """The finished runs that must not be scored: they were trained on another split and have seen other images."""
+    split = split_digest(out)
+    results = {run: load_json(out, f"runs/{run}/result.json") for run in _finished_runs(out)}
+    return [run for run, result in results.items() if result.get("split") != split]
+
+
+def choose_runs(out: Path, names: str = "") -> list[str]:
+    """The runs named in ``names`` (separated by commas), or all of the present split; runs left out are printed.
+
+    Raises:
+        MissingInput: there is no run of the present split, or a named one is not finished.
+        ValueError: a named run was trained on another split.
+    """
+    named, stale = [name.strip() for name in names.split(",") if name.strip()], stale_runs(out)
+    for run in named:
+        need(out, f"runs/{run}/result.json")
+        if run in stale:
+            raise ValueError(f"run '{run}' was trained on another split than data/split.csv: train it again")
+    if stale and not named:
+        print(f"left out, since they were trained on another split: {', '.join(stale)}")
+    return named or list_runs(out)
+
+
+def _finished_runs(out: Path) -> list[str]:
+    return sorted(path.parent.name for path in Path(out).glob("runs/*/result.json"))
+
+
+def digest_runs(out: Path, runs: list[str]) -> dict[str, str]:
+    """Run -> 16 hexadecimal digits that change when the split or the run's validation probabilities do."""
+    split = need(out, "data/split.csv").read_bytes()
+    stored = {run: need(out, f"runs/{run}/probs_val.npz").read_bytes() for run in runs}
+    return {run: hashlib.sha256(split + probs).hexdigest()[:16] for run, probs in stored.items()}
+
+
+def load_decision(out: Path, name: str) -> dict:
+    """Read ``decisions/<name>.json``, whose entry ``runs`` is what ``digest_runs`` gave when it was made.
+
+    Raises:
+        MissingInput: it is missing, or its runs have been trained again or removed since, or the split has changed.
+    """
+    decision = load_json(out, f"decisions/{name}.json")
+    runs = {run: digest for run, digest in decision.get("runs", {}).items() if run in _finished_runs(out)}
+    if not runs or runs != decision["runs"] or runs != digest_runs(out, list(runs)):
+        raise MissingInput(
+            f"decisions/{name}.json was made of other runs or of another split than those in {out}: "
+            f"run {_maker(f'decisions/{name}.json')} again"
+        )
+    return decision
 
 
 def save_probs(out: Path, run: str, part: str, ids: np.ndarray, probs: np.ndarray) -> Path:

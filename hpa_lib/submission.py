@@ -6,6 +6,7 @@ here holds the order against ``sample_submission.csv``.
 """
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,26 +18,38 @@ from hpa_lib import labels as label_names
 COLUMN = "Predicted"
 
 
-def make_table(ids: np.ndarray, preds: np.ndarray, sample_ids: np.ndarray) -> pd.DataFrame:
-    """The submission, one row an image in the sample's order: columns ``Id`` and ``Predicted``.
+def make_table(
+    ids: np.ndarray, preds: np.ndarray, sample_ids: np.ndarray, dropped: Sequence[str] = (), fallback: str = ""
+) -> pd.DataFrame:
+    """The submission, one row per image in the sample's order: columns ``Id`` and ``Predicted``.
 
     Args:
         ids: str (N,), the images of ``preds``, in any order.
         preds: 0/1 (N, 28).
         sample_ids: str (N,), the order Kaggle wants (``read_ids`` of its ``sample_submission.csv``).
+        dropped: the ids of test images that cannot be read (``ON_BAD = "drop"`` in notebook 00).
+        fallback: the label set that they get, such as ``commonest_set``; Kaggle wants a row for every Id.
 
     Raises:
-        ValueError: ids stand twice, are missing or unknown.
+        ValueError: ids are repeated, missing (and not dropped) or unknown.
     """
     preds = metrics.check_binary(preds, "preds")
     if len(ids) != len(preds):
         raise ValueError(f"{len(ids)} ids for {len(preds)} rows of predictions: give each image one row")
-    findings = _compare_ids(list(ids), list(sample_ids), "the predictions", "the sample", ordered=False)
+    texts = dict.fromkeys(dropped, fallback) | {
+        image_id: label_names.format_target(row) for image_id, row in zip(ids, preds, strict=True)
+    }
+    given = [*ids, *(image_id for image_id in dropped if image_id not in set(ids))]
+    findings = _compare_ids(given, list(sample_ids), "the predictions", "the sample", ordered=False)
     if findings:
         raise ValueError(findings[0])
-    row_of = {one: row for row, one in enumerate(ids)}
-    texts = [label_names.format_target(preds[row_of[one]]) for one in sample_ids]
-    return pd.DataFrame({"Id": sample_ids, COLUMN: texts})
+    return pd.DataFrame({"Id": sample_ids, COLUMN: [texts[image_id] for image_id in sample_ids]})
+
+
+def commonest_set(labels: np.ndarray) -> str:
+    """The label set that most images have, as Kaggle writes it, such as ``"0"``; (N, 28) multi-hot in."""
+    sets, counts = np.unique(labels, axis=0, return_counts=True)
+    return label_names.format_target(sets[counts.argmax()])
 
 
 def write(path: Path, ids: np.ndarray, preds: np.ndarray, sample_path: Path) -> Path:

@@ -50,6 +50,7 @@ def write_out(
     known, test = folds != TEST, folds == TEST
     store.save_split(out, ids[known], labels[known], groups[known], folds[known])
     description = {"path": str(data), "synthetic": True, "test_images": int(test.sum())}
+    description["dropped"] = {"train": [], "test": []}
     store.save_json(out, "data/dataset.json", description)
     shared = generator.normal(size=labels.shape)
     for run, sharpness in runs.items():
@@ -59,7 +60,8 @@ def write_out(
             store.save_probs(out, run, part, ids[rows], probs[rows])
         model, channels, class_weights = run.split("-")[:3]
         result = {"run": run, "model": model, "channels": channels, "class_weights": class_weights}
-        store.save_json(out, f"runs/{run}/result.json", result | {"fold": fold, "seed": 0, "synthetic": True})
+        result |= {"fold": fold, "seed": 0, "synthetic": True, "split": store.split_digest(out)}
+        store.save_json(out, f"runs/{run}/result.json", result)
     _write_data(data, ids[test], labels[test])
 
 

@@ -25,11 +25,12 @@ def complete(out):
         ids, probs = store.load_probs(out, run, "val")
         tuned[run] = {"global": thresholds.tune(store.load_truth(out, ids)[0], probs, "global")}
     decision = {"recommended": "global", "method": "global", "options": {}, "folds": 4, "seed": 0}
-    decision |= {"fill_empty": True, "thresholds": tuned}
+    decision |= {"fill_empty": True, "thresholds": tuned, "runs": store.digest_runs(out, list(tuned))}
     store.save_json(out, "decisions/thresholds.json", decision)
     members = {run: [run] for run in RUNS}
     scores = {"union of two": 0.31, "mean": 0.42, **dict.fromkeys(RUNS, 0.3)}
-    ensemble = {"members": members, "pair": list(RUNS)[:2], "chosen": "mean", "macro_f1": scores}
+    ensemble = {"members": members, "pair": list(RUNS)[:2], "chosen": "mean", "macro_f1": scores, "fill_empty": True}
+    ensemble |= {"runs": decision["runs"], "dropped": [], "fallback": "0"}
     store.save_json(out, "decisions/ensemble.json", ensemble)
 
 
@@ -102,9 +103,9 @@ def test_twins_of_several_seeds_make_one_row_whose_interval_contains_the_seeds(o
         settings = like["settings"] | {"seed": 1}
         store.save_json(folder, f"runs/{run}/result.json", like | {"run": run, "seed": 1, "settings": settings})
     decision = store.load_json(folder, "decisions/thresholds.json")
-    decision["thresholds"] |= dict.fromkeys(
-        ("densenet-rgby-none-seed1", "densenet-rgby-sqrt-seed1"), decision["thresholds"]["densenet-rgby-none"]
-    )
+    new = ["densenet-rgby-none-seed1", "densenet-rgby-sqrt-seed1"]
+    decision["thresholds"] |= dict.fromkeys(new, decision["thresholds"]["densenet-rgby-none"])
+    decision["runs"] |= store.digest_runs(folder, new)
     store.save_json(folder, "decisions/thresholds.json", decision)
     answers = report.load_answers(folder)
     row = report.weights_table(folder, answers, draws=50).set_index("model").loc["densenet"]
@@ -128,7 +129,7 @@ def test_thresholds_table_and_summary_agree_with_the_runs(out, answers):
     means = np.mean([answer["probs"] for answer in answers.values()], axis=0)
     filled = metrics.macro_f1(next(iter(answers.values()))["labels"], thresholds.apply(means, 0.5, True))
     assert summary.loc["ensemble: mean", "at .5"] == pytest.approx(filled)
-    assert summary.index[-1] == "submitted: mean"
+    assert summary.index[-1] == "chosen: mean"
 
 
 def test_rare_table_counts_labels_and_predictions(out, answers):
@@ -152,9 +153,31 @@ def test_the_page_holds_tables_and_escapes_texts(out):
     assert "Rods &amp; rings" in page and "0.250" in page and "a &lt; b" in page and "SYNTHETIC DATA" in page
 
 
-def test_a_run_that_notebook_05_has_not_seen_names_it(out):
-    store.save_json(out, "runs/new/result.json", {"model": "x"})
-    ids, probs = store.load_probs(out, "densenet-rgby-none", "holdout")
-    store.save_probs(out, "new", "holdout", ids, probs)
+def test_a_run_that_notebook_05_has_not_seen_names_it(out, tmp_path):
+    folder = shutil.copytree(out, tmp_path / "out")
+    shutil.copytree(folder / "runs" / "densenet-rgby-none", folder / "runs" / "new")
     with pytest.raises(store.MissingInput, match="does not know run new: run 05_threshold_tuning"):
-        report.load_answers(out)
+        report.load_answers(folder)
+
+
+def test_runs_of_another_split_are_left_out_by_name_and_old_decisions_refused(out, tmp_path):
+    folder = shutil.copytree(out, tmp_path / "out")
+    stale = store.load_json(folder, "runs/resnet18-rgby-sqrt/result.json") | {"split": "another"}
+    store.save_json(folder, "runs/resnet18-rgby-sqrt/result.json", stale)
+    assert list(report.load_answers(folder)) == ["densenet-rgby-none", "densenet-rgby-sqrt"]
+    assert any("another split: resnet18-rgby-sqrt" in sentence for sentence in report.notices(folder))
+    ids, labels, groups, folds = store.load_split(folder)
+    store.save_split(folder, ids, labels, groups, np.where(folds == 0, 1, folds))
+    with pytest.raises(store.MissingInput, match=r"thresholds.json was made of other runs.*run 05_threshold_tuning"):
+        report.load_answers(folder)
+
+
+def test_dropped_test_images_and_missing_ones_are_said_aloud(out, tmp_path):
+    assert report.notices(out) == []
+    folder = shutil.copytree(out, tmp_path / "out")
+    decision = store.load_json(folder, "decisions/ensemble.json")
+    store.save_json(folder, "decisions/ensemble.json", decision | {"dropped": ["a", "b"], "fallback": "0 25"})
+    assert "2 test images could not be read" in report.notices(folder)[0] and "'0 25'" in report.notices(folder)[0]
+    description = store.load_json(folder, "data/dataset.json")
+    store.save_json(folder, "data/dataset.json", description | {"test_images": 0})
+    assert "no submission" in report.notices(folder)[-1]

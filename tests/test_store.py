@@ -1,8 +1,10 @@
 import json
 import platform
+import shutil
 import subprocess
 import sys
 
+import fake_runs
 import numpy as np
 import pandas as pd
 import pytest
@@ -176,3 +178,50 @@ def test_a_lock_is_let_go_after_an_error(tmp_path):
     for _ in range(2):
         with pytest.raises(ValueError, match="inside"), store.lock(tmp_path / "new" / ".lock", "it"):
             raise ValueError("inside")
+
+
+@pytest.fixture
+def run_set(tmp_path):
+    """Three finished runs of one split."""
+    fake_runs.write_out(tmp_path / "out", tmp_path / "data", num_images=60)
+    return tmp_path / "out"
+
+
+def change_split(out):
+    ids, labels, groups, folds = store.load_split(out)
+    store.save_split(out, ids, labels, groups, np.where(folds == 0, 1, folds))
+
+
+def test_runs_of_another_split_are_left_out_by_name_or_refused_when_named(run_set, capsys):
+    assert store.choose_runs(run_set) == sorted(fake_runs.RUNS) == store.list_runs(run_set)
+    result = store.load_json(run_set, "runs/resnet18-rgby-none/result.json")
+    store.save_json(run_set, "runs/resnet18-rgby-none/result.json", result | {"split": "another"})
+    assert store.stale_runs(run_set) == ["resnet18-rgby-none"]
+    assert "resnet18-rgby-none" not in store.choose_runs(run_set)
+    assert "trained on another split: resnet18-rgby-none" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="'resnet18-rgby-none' was trained on another split.*train it again"):
+        store.choose_runs(run_set, "densenet-rgby-none, resnet18-rgby-none")
+    with pytest.raises(store.MissingInput, match="runs/resnet/result.json is not there"):
+        store.choose_runs(run_set, "resnet")
+    assert store.choose_runs(run_set, " densenet-rgby-none ,") == ["densenet-rgby-none"]
+    change_split(run_set)
+    with pytest.raises(store.MissingInput, match=r"all runs in .* were trained on another split.*START_OVER"):
+        store.choose_runs(run_set)
+
+
+@pytest.mark.parametrize("change", ["split", "probs", "gone", "old"])
+def test_a_decision_made_of_other_runs_is_refused(run_set, change):
+    decision = {"runs": store.digest_runs(run_set, list(fake_runs.RUNS)), "chosen": "mean"}
+    store.save_json(run_set, "decisions/ensemble.json", decision)
+    assert store.load_decision(run_set, "ensemble") == decision
+    if change == "split":
+        change_split(run_set)
+    elif change == "probs":
+        ids, probs = store.load_probs(run_set, "resnet18-rgby-none", "val")
+        store.save_probs(run_set, "resnet18-rgby-none", "val", ids, probs / 2)
+    elif change == "gone":
+        shutil.rmtree(run_set / "runs" / "resnet18-rgby-none")
+    else:
+        store.save_json(run_set, "decisions/ensemble.json", {"chosen": "mean"})
+    with pytest.raises(store.MissingInput, match="made of other runs or of another split.*run 06_ensemble.ipynb again"):
+        store.load_decision(run_set, "ensemble")

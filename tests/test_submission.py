@@ -162,3 +162,20 @@ def test_the_competitions_own_sample_passes(real_samples, tmp_path):
     mine = pd.read_csv(sample, dtype=str)
     mine.sort_values("Id", ascending=False).to_csv(tmp_path / "reversed.csv", index=False)
     assert "another order" in submission.check(tmp_path / "reversed.csv", sample)[0]
+
+
+def test_dropped_images_get_the_commonest_label_set():
+    preds = np.zeros((2, 28), np.uint8)
+    preds[:, [3, 5]] = 1
+    table = submission.make_table(np.array(["a", "c"]), preds, np.array(["a", "b", "c"]), ["b"], "0 25")
+    assert table["Predicted"].tolist() == ["3 5", "0 25", "3 5"]
+    again = submission.make_table(np.array(["c", "a", "b"]), preds[[0, 0, 1]], np.array(["a", "b", "c"]), ["b"], "0")
+    assert again["Predicted"].tolist() == ["3 5"] * 3  # an image that was predicted keeps its own labels
+    with pytest.raises(ValueError, match="1 image of the sample missing in the predictions, first d"):
+        submission.make_table(np.array(["a"]), preds[:1], np.array(["a", "b", "d"]), ["b"], "0")
+
+
+def test_the_commonest_set_is_a_whole_set():
+    labels = np.zeros((5, 28), np.uint8)
+    labels[:2, 0], labels[2:, [2, 16]] = 1, 1
+    assert submission.commonest_set(labels) == "2 16"
