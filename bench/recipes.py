@@ -74,8 +74,7 @@ def train_one(out: Path, name: str, seed: int, options) -> str:
     model = models.MODELS[options.model](image_size=options.size)
     if recipe["prior"]:
         model.get_layer("logits").bias.assign(imbalance.prior_logits(labels[rows["train"]], weights))
-    fitting = {"epochs": options.epochs, "lr": options.lr, "ema": recipe["ema"], "loss": recipe["loss"]}
-    history = training.fit(model, train, val, folder, class_weights=weights, settings=settings, **fitting)
+    history = training.fit(model, train, val, folder, class_weights=weights, settings=settings)
     for part in ("val", "holdout"):
         probs = predict.predict_probs(model, images, rows[part], turns=recipe["tta"])
         store.save_probs(out, run, part, ids[rows[part]], probs)

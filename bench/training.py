@@ -39,7 +39,7 @@ def measure_keras(name: str, precision: str, options) -> dict:
     count = options.steps * options.batch
     shape = (count, options.size, options.size, 4)
     model = models.MODELS[name](image_size=options.size, channels="rgby")
-    optimizer = training.make_optimizer(lr=1e-3, epochs=100, steps=options.steps)
+    optimizer = training.make_optimizer({"learning_rate": 1e-3, "epochs": 100}, options.steps)
     model.compile(optimizer=optimizer, loss=losses.make_loss("bce", np.ones(28)), jit_compile=False)
     labels = (random.random((count, 28)) < 0.06).astype("float32")
     with tempfile.TemporaryDirectory() as folder:

@@ -36,12 +36,16 @@ def load_state(folder: Path, settings: dict) -> dict | None:
     stored = state["settings"]
     differing = [key for key in sorted(stored | settings) if stored.get(key) != settings.get(key)]
     if differing:
-        changes = ", ".join(f"{key} {stored.get(key)!r} -> {settings.get(key)!r}" for key in differing)
+        changes = ", ".join(f"{key} {_show(stored, key)} -> {_show(settings, key)}" for key in differing)
         raise ValueError(
             f"{folder} holds a run with other settings ({changes}): give this run another RUN name, "
             "or set START_OVER to True to replace it"
         )
     return state
+
+
+def _show(settings: dict, key: str) -> str:
+    return repr(settings[key]) if key in settings else "not named"
 
 
 def save_state(folder: Path, state: dict):

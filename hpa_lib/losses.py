@@ -5,7 +5,8 @@ label. Here the weight of class j touches the terms of class j alone, in one of 
 
 - the terms of single images (``bce``, ``focal``, ``asymmetric``): the weight multiplies the *positive* term. That
   moves the decision, while weighing both terms would only change how fast each class is learnt;
-- the losses of a whole batch (``soft_f1``, ``lovasz``): the weight multiplies the class's term.
+- the losses of a whole batch (``soft_f1``, ``lovasz``): the weighted mean of the classes' terms. Only the ratios of
+  the weights count, so a sum such as ``bce+soft_f1`` keeps its balance whatever their mean is.
 
 Every loss takes ``labels`` (N, C) in [0, 1] (soft after mixup), ``logits`` (N, C) and ``weights`` (C,), and gives
 float32 (N,) or, for the batch losses, the same value N times. All are finite for logits of any size.
@@ -47,13 +48,16 @@ def asymmetric(labels, logits, weights, gamma_positive: float = 0.0, gamma_negat
 def soft_f1(labels, logits, weights):
     """One minus the macro F1 of the batch with probabilities in place of decisions (the study's ``f1_loss``).
 
-    A class that is absent from the batch still pushes its probabilities down, through its false positives.
+    A class that is absent from the batch adds the constant 1 and has no gradient: without a positive its F1 is 0
+    whatever the probabilities are. So it takes another loss beside this one, such as ``bce``, to push the
+    probabilities of a rare class down. A smoothed F1, ``(2 TP + s) / (total + s)``, would do so, but it hides rare
+    classes: with ``bce`` and batches of 16 it gave a lower macro F1 than ``bce`` alone (bench/README.md).
     """
     probs = ops.sigmoid(logits)
     true_positives = ops.sum(labels * probs, axis=0)  # (C,)
     total = ops.sum(labels, axis=0) + ops.sum(probs, axis=0)
     f1 = 2 * true_positives / (total + 1e-7)
-    return _per_image(ops.mean(weights * (1 - f1)), logits)
+    return _per_image(_weighted_mean(1 - f1, weights), logits)
 
 
 def lovasz(labels, logits, weights):
@@ -64,7 +68,7 @@ def lovasz(labels, logits, weights):
     """
     labels = ops.round(labels)
     both = (_lovasz_hinge(labels, logits) + _lovasz_hinge(1 - labels, -logits)) / 2  # (C,)
-    return _per_image(ops.mean(weights * both), logits)
+    return _per_image(_weighted_mean(both, weights), logits)
 
 
 def _lovasz_hinge(labels, logits):
@@ -78,6 +82,10 @@ def _lovasz_hinge(labels, logits):
     jaccard = 1 - intersection / ops.maximum(union, 1.0)
     steps = ops.concatenate([jaccard[:1], jaccard[1:] - jaccard[:-1]], axis=0)
     return ops.sum(ops.relu(errors) * ops.stop_gradient(steps), axis=0)
+
+
+def _weighted_mean(terms, weights):
+    return ops.sum(weights * terms) / ops.sum(weights)
 
 
 def _per_image(value, logits):

@@ -26,7 +26,7 @@ def losses_of(scope):
         model = train_tiny.tiny_model()
         model.layers[-2].rate = 0.0  # dropout draws other numbers on each device
         model.layers[3].trainable = False  # so does batch normalisation: each device sees half a batch
-        optimizer = training.make_optimizer(lr=0.01, epochs=3, steps=len(train))
+        optimizer = training.make_optimizer({"learning_rate": 0.01, "epochs": 3}, len(train))
         model.compile(optimizer=optimizer, loss=losses.make_loss("bce", np.linspace(1, 3, 28)), jit_compile=False)
     return model.fit(train, epochs=3, shuffle=False, verbose=0).history["loss"]
 

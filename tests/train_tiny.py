@@ -9,7 +9,7 @@ import numpy as np
 
 from hpa_lib import batches, device, training
 
-SETTINGS = {"seed": 3, "epochs": 5}
+SETTINGS = {"seed": 3, "epochs": 5, "loss": "bce", "learning_rate": 0.01}
 
 
 def tiny_model():
@@ -48,19 +48,19 @@ class KillIn(keras.callbacks.Callback):
         return self.now
 
 
-def run(folder, kill_epoch=0, settings=SETTINGS, **options):
-    """History and final weights of a run; with ``kill_epoch`` the process dies in that epoch."""
+def run(folder, kill_epoch=0, start_over=False, **changed):
+    """History and final model of a run; with ``kill_epoch`` the process dies in that epoch."""
     device.setup(os.environ.get("PRECISION", "float32"), seed=3)
     train, val = tiny_parts()
     model = tiny_model()
     if kill_epoch:
         original = model.fit
         model.fit = lambda *args, callbacks, **rest: original(*args, callbacks=[*callbacks, KillIn(kill_epoch)], **rest)
-    weights = np.linspace(1, 3, 28)
-    recipe = {"loss": "bce", "class_weights": weights, "settings": settings, "epochs": 5, "lr": 0.01} | options
+    recipe = {"class_weights": np.linspace(1, 3, 28), "settings": SETTINGS | changed, "start_over": start_over}
     return training.fit(model, train, val, folder, **recipe), model
 
 
 if __name__ == "__main__":
-    _, final = run(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0, ema=float(os.environ.get("EMA", 0)))
+    kill_epoch = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    _, final = run(sys.argv[1], kill_epoch, ema=float(os.environ.get("EMA", 0)))
     np.savez(os.path.join(sys.argv[1], "final.npz"), *final.get_weights())
