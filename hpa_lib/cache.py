@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from hpa_lib import dataset, png, processes
+from hpa_lib import dataset, png, processes, store
 
 VERSION = 1
 RESIZE = "area"  # cv2.INTER_AREA: the mean of the source pixels under each cache pixel
@@ -59,16 +59,23 @@ def build(
     manifest = _describe(Path(data), [str(one) for one in ids], part, size)
     if _read_manifest(final) == manifest:
         return final
+    with store.lock(final.with_name(f".{final.name}.lock"), f"the cache {final}", wait=True):
+        if _read_manifest(final) != manifest:  # else another process has made it meanwhile
+            _build_whole(final, Path(data), manifest, workers or processes.count_cores(), progress)
+    return final
+
+
+def _build_whole(final: Path, data: Path, manifest: dict, workers: int, progress: bool) -> None:
+    """Make the cache in a hidden folder beside ``final``, or go on where a killed build stopped, and move it there."""
     partial = final.with_name(f".{final.name}.partial")
     if _read_manifest(partial) != manifest:
         shutil.rmtree(partial, ignore_errors=True)
         _start(partial, manifest)
-    _fill(partial, Path(data), manifest, workers or processes.count_cores(), progress)
+    _fill(partial, data, manifest, workers, progress)
     if final.exists():
         shutil.rmtree(final)
     os.replace(partial, final)
     (final / "done").unlink()
-    return final
 
 
 def load(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -172,7 +179,7 @@ def _fill(partial: Path, data: Path, manifest: dict, workers: int, progress: boo
     bar = tqdm(total=len(ids), initial=done, desc=f"cache {part}", unit="image", mininterval=2, disable=not progress)
     task = functools.partial(_write_chunk, partial / "images.npy", len(ids), data, part, size)
     results = contextlib.closing(processes.run(task, chunks, workers))
-    with open(partial / "images.npy", "rb") as file, bar, results as numbers:
+    with open(partial / "images.npy", "r+b") as file, bar, results as numbers:
         for number in numbers:
             done += number
             bar.update(number)

@@ -22,7 +22,7 @@ ROOMS = {  # room -> the rooms it may import; figures, models and synthetic are 
     "dataset": "labels png tables",
     "checks": "dataset png processes",
     "duplicates": "",
-    "cache": "dataset png processes",
+    "cache": "dataset png processes store",
     "splits": "labels",
     "augment": "",
     "batches": "augment",

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -131,7 +132,7 @@ def test_kill_9_in_the_middle_then_the_next_run_finishes(tiny_dataset, tmp_path,
         ids, path = build(data, tmp_path)
     assert len(decoded) == images - done, "the killed run's work was not kept"
     np.testing.assert_array_equal(cache.load(path)[1], plain_decode(data, "train", ids, 32))
-    assert [entry.name for entry in (tmp_path / "cache").iterdir()] == ["train_32"]
+    assert {entry.name for entry in (tmp_path / "cache").iterdir()} == {"train_32", ".train_32.lock"}
 
 
 def test_a_kill_just_before_the_end_is_mended(tiny_dataset, tmp_path, monkeypatch):
@@ -177,7 +178,7 @@ def test_too_small_a_disk_is_refused_with_the_need(tiny_dataset, tmp_path, monke
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     with pytest.raises(OSError, match=r"6 images needs 0\.00 GB.*free.*choose another OUT"):
         build(data, tmp_path)
-    assert not any((tmp_path / "cache").iterdir())
+    assert [entry.name for entry in (tmp_path / "cache").iterdir()] == [".train_32.lock"]
 
 
 def test_bad_input_names_the_file_and_leaves_no_cache(tiny_dataset, tmp_path):
@@ -222,3 +223,28 @@ def test_a_damaged_cache_is_told_not_trusted(tiny_dataset, tmp_path):
     (path / "images.npy").write_bytes((path / "images.npy").read_bytes()[:500])
     with pytest.raises(ValueError, match="cannot be read"):
         cache.load(path)
+
+
+def test_builders_of_one_cache_wait_for_each_other_and_decode_once(tiny_dataset, tmp_path, monkeypatch):
+    """Four at once, as two notebooks by hand beside a batch would be: one decodes, the others use what it made."""
+    data, decoded = tiny_dataset(images=12), []
+    whole = cache.read_image
+    monkeypatch.setattr(cache, "read_image", lambda *request: decoded.append(request) or whole(*request))
+    ids = [f"train-{number:04d}" for number in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        builds = [
+            pool.submit(cache.build, data, ids, "train", 16, tmp_path / "cache", workers=1, progress=False)
+            for _ in range(4)
+        ]
+        folders = {build.result() for build in builds}
+    assert folders == {tmp_path / "cache" / "train_16"} and len(decoded) == 12
+    assert cache.load(tmp_path / "cache" / "train_16")[0].tolist() == ids
+
+
+def test_progress_is_marked_on_a_handle_that_may_write(tiny_dataset, tmp_path, monkeypatch):
+    """Windows refuses to flush a file that was opened to be read."""
+    fcntl = pytest.importorskip("fcntl")
+    modes = []
+    monkeypatch.setattr("os.fsync", lambda handle: modes.append(fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE))
+    cache.build(tiny_dataset(), ["train-0000"], "train", 16, tmp_path / "cache", workers=1, progress=False)
+    assert modes == [os.O_RDWR]
