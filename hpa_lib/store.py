@@ -233,12 +233,13 @@ def choose_runs(out: Path, names: str = "") -> list[str]:
     """The runs named in ``names`` (separated by commas), or all of the present split; runs left out are printed.
 
     Raises:
-        MissingInput: there is no run of the present split, or a named one is not finished.
-        ValueError: a named run was trained on another split.
+        MissingInput: there is no run of the present split.
+        ValueError: a named run is not there, or was trained on another split.
     """
     named, stale = [name.strip() for name in names.split(",") if name.strip()], stale_runs(out)
     for run in named:
-        need(out, f"runs/{run}/result.json")
+        if run not in _finished_runs(out):
+            raise ValueError(f"no finished run '{run}' in {out}: use one of {', '.join(list_runs(out))}")
         if run in stale:
             raise ValueError(f"run '{run}' was trained on another split than data/split.csv: train it again")
     if stale and not named:

@@ -1,6 +1,7 @@
 """Notebooks 05 and 06 on stored runs that no training made: three runs, one run, folds, no hold-out, wrong names."""
 
 import json
+import shutil
 
 import fake_runs
 import nbformat
@@ -123,6 +124,52 @@ def test_without_a_holdout_cross_fitting_judges(folders):
 
 
 @pytest.mark.slow
+def test_a_dropped_test_image_keeps_its_row_in_the_submission(folders):
+    out, data = folders
+    fake_runs.write_out(out, data, num_images=400)
+    for run in fake_runs.RUNS:
+        ids, probs = store.load_probs(out, run, "test")
+        store.save_probs(out, run, "test", ids[1:], probs[1:])
+    description = store.load_json(out, "data/dataset.json")
+    store.save_json(out, "data/dataset.json", description | {"dropped": {"train": [], "test": [str(ids[0])]}})
+    _, combined, printed = run_both(out, data)
+    assert "1 test images were dropped" in printed and combined["dropped"] == [ids[0]]
+    for path in (out / "submission.csv", out / "submission_union.csv"):
+        assert submission.check(path, data / "sample_submission.csv") == []
+        rows = pd.read_csv(path, dtype=str).set_index("Id")["Predicted"]
+        assert rows[ids[0]] == combined["fallback"] == submission.commonest_set(store.load_split(out)[1])
+
+
+@pytest.mark.slow
+def test_without_test_images_all_but_the_submission_is_made(folders):
+    out, data = folders
+    fake_runs.write_out(out, data, num_images=400)
+    for path in out.glob("runs/*/probs_test.npz"):
+        path.unlink()
+    shutil.rmtree(data)
+    (data / "train").mkdir(parents=True)
+    description = store.load_json(out, "data/dataset.json")
+    store.save_json(out, "data/dataset.json", description | {"test_images": 0})
+    _, combined, printed = run_both(out, data)
+    assert "no test images, so no submission" in printed and combined["chosen"]
+    assert not (out / "submission.csv").exists() and (out / "tables" / "ensemble.csv").exists()
+
+
+@pytest.mark.slow
+def test_runs_of_another_split_are_left_out_or_refused(folders):
+    out, data = folders
+    fake_runs.write_out(out, data, num_images=400)
+    result = store.load_json(out, "runs/densenet-rgby-none/result.json")
+    store.save_json(out, "runs/densenet-rgby-none/result.json", result | {"split": "another"})
+    chosen, combined, printed = run_both(out, data)
+    assert "another split: densenet-rgby-none" in printed and "densenet-rgby-none" not in combined["members"]
+    ids, labels, groups, folds = store.load_split(out)
+    store.save_split(out, ids, labels, groups, folds + (folds >= 0))
+    record, _ = run_notebook("05", out, **QUICK)
+    assert record["status"] == "failed" and "all runs in" in record["error"]["message"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
@@ -143,7 +190,7 @@ def test_wrong_names_of_members_stop_with_a_sentence(folders, parameters, words)
 @pytest.mark.parametrize(
     ("number", "parameters", "words"),
     [
-        ("05", {"RUNS": "resnet"}, "probs_val.npz is not there"),
+        ("05", {"RUNS": "resnet"}, "no finished run 'resnet' in"),
         ("05", {"CANDIDATE": "best", **QUICK}, "CANDIDATE 'best': use one of half, flat"),
         ("06", {}, "run 05_threshold_tuning.ipynb"),
         ("06", {"CANDIDATE": "half"}, "run 05_threshold_tuning.ipynb"),  # the rule for empty rows is stored there

@@ -201,7 +201,7 @@ def test_runs_of_another_split_are_left_out_by_name_or_refused_when_named(run_se
     assert "trained on another split: resnet18-rgby-none" in capsys.readouterr().out
     with pytest.raises(ValueError, match="'resnet18-rgby-none' was trained on another split.*train it again"):
         store.choose_runs(run_set, "densenet-rgby-none, resnet18-rgby-none")
-    with pytest.raises(store.MissingInput, match="runs/resnet/result.json is not there"):
+    with pytest.raises(ValueError, match="no finished run 'resnet' in .*: use one of densenet-rgby-none"):
         store.choose_runs(run_set, "resnet")
     assert store.choose_runs(run_set, " densenet-rgby-none ,") == ["densenet-rgby-none"]
     change_split(run_set)
