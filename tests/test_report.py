@@ -129,6 +129,9 @@ def test_thresholds_table_and_summary_agree_with_the_runs(out, answers):
     means = np.mean([answer["probs"] for answer in answers.values()], axis=0)
     filled = metrics.macro_f1(next(iter(answers.values()))["labels"], thresholds.apply(means, 0.5, True))
     assert summary.loc["ensemble: mean", "at .5"] == pytest.approx(filled)
+    first, second = (answers[run] for run in list(RUNS)[:2])
+    united = metrics.macro_f1(first["labels"], first["half"] | second["half"])
+    assert summary.loc["ensemble: union of two", "at .5"] == pytest.approx(united)
     assert summary.index[-1] == "chosen: mean"
 
 
