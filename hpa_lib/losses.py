@@ -92,6 +92,7 @@ def _per_image(value, logits):
     return ops.broadcast_to(value, ops.shape(logits)[:1])
 
 
+WHOLE_BATCH = ("soft_f1", "lovasz")
 LOSSES = {"bce": bce, "focal": focal, "asymmetric": asymmetric, "soft_f1": soft_f1, "lovasz": lovasz}
 
 
@@ -105,10 +106,7 @@ def make_loss(name: str, weights: np.ndarray) -> Callable:
     Raises:
         ValueError: an unknown name.
     """
-    parts = name.split("+")
-    unknown = [part for part in parts if part not in LOSSES]
-    if unknown:
-        raise ValueError(f"loss {unknown[0]!r}: use one of {', '.join(LOSSES)}, or a sum such as bce+soft_f1")
+    parts = _parts(name)
     class_weights = np.asarray(weights, np.float32)
 
     def loss(labels, logits):
@@ -117,3 +115,27 @@ def make_loss(name: str, weights: np.ndarray) -> Callable:
 
     loss.__name__ = name
     return loss
+
+
+def describe_weights(name: str, weights: np.ndarray) -> str:
+    """What the class weights do in a loss, in one sentence.
+
+    Args:
+        name, weights: as for ``make_loss``.
+    """
+    parts = _parts(name)
+    if np.min(weights) == np.max(weights):
+        return f"All classes weigh the same in {name}."
+    single = [part for part in parts if part not in WHOLE_BATCH]
+    whole = [part for part in parts if part in WHOLE_BATCH]
+    uses = ["they multiply the positive terms of " + " and ".join(single)] * bool(single)
+    uses += ["they set the share of each class in " + " and ".join(whole)] * bool(whole)
+    return f"Class weights from {np.min(weights):.3g} to {np.max(weights):.3g}: {'; '.join(uses)}."
+
+
+def _parts(name: str) -> list[str]:
+    parts = name.split("+")
+    unknown = [part for part in parts if part not in LOSSES]
+    if unknown:
+        raise ValueError(f"loss {unknown[0]!r}: use one of {', '.join(LOSSES)}, or a sum such as bce+soft_f1")
+    return parts
