@@ -13,6 +13,8 @@ from pathlib import Path
 
 import keras
 
+from hpa_lib import startup
+
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")  # CPU flags: hardware for bfloat16 products
 BFLOAT16_ON_CPU = {  # network -> the flags with which a step in bfloat16 is faster than in float32 (bench/training.py)
@@ -112,7 +114,8 @@ def _gpus() -> list[tuple[str, float]]:
         return [(one.device_kind, float(getattr(one, "compute_capability", 0) or 0)) for one in found]
     import tensorflow as tf
 
-    found = tf.config.list_physical_devices("GPU")
+    with startup.without_startup_lines():
+        found = tf.config.list_physical_devices("GPU")
     for one in found:
         with contextlib.suppress(RuntimeError):  # too late once a model ran in this process: the first call counts
             tf.config.experimental.set_memory_growth(one, True)
