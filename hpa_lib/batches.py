@@ -72,3 +72,12 @@ class ImageBatches(keras.utils.PyDataset):
             images = augment.augment_images(images, self.augmentation, seeds)
         rng = np.random.default_rng([self.seed, self.epoch, index])
         return augment.mix_images(images, labels, self.mix, rng)
+
+
+def first_images(dataset: ImageBatches, epochs: int) -> list[np.ndarray]:
+    """The first image of the first batch in each of the first ``epochs`` epochs, uint8 (S, S, 4) each."""
+    seen = []
+    for epoch in range(epochs):
+        dataset.start_epoch(epoch)
+        seen.append(dataset[0][0][0])
+    return seen

@@ -72,6 +72,16 @@ def sampling_weights(labels: np.ndarray, power: float = 0.5, cap: float = 12.0) 
     return rarest / rarest.sum()
 
 
+def describe_sampling(sampling: np.ndarray | None) -> str:
+    """What one epoch draws, in one sentence; ``sampling`` from ``sampling_weights``, or None for each image once."""
+    if sampling is None:
+        return "An epoch goes through every training image once, in a new order."
+    count = len(sampling)
+    different = (1 - (1 - sampling) ** count).sum()
+    times = f"from {count * sampling.min():.2g} to {count * sampling.max():.2g} times"
+    return f"An epoch draws {count} times with replacement: about {different:.0f} images, each {times} on average."
+
+
 def prior_logits(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The logits of a model that knows nothing but how common each class is: where a fresh network should start.
 

@@ -50,8 +50,8 @@ def soft_f1(labels, logits, weights):
 
     A class that is absent from the batch adds the constant 1 and has no gradient: without a positive its F1 is 0
     whatever the probabilities are. So it takes another loss beside this one, such as ``bce``, to push the
-    probabilities of a rare class down. A smoothed F1, ``(2 TP + s) / (total + s)``, would do so, but it hides rare
-    classes: with ``bce`` and batches of 16 it gave a lower macro F1 than ``bce`` alone (bench/README.md).
+    probabilities of a rare class down. A smoothed F1, ``(2 TP + s) / (total + s)``, would do so, but beside ``bce``
+    and in batches of 16 it kept rare classes from being predicted (bench/README.md).
     """
     probs = ops.sigmoid(logits)
     true_positives = ops.sum(labels * probs, axis=0)  # (C,)
@@ -92,6 +92,7 @@ def _per_image(value, logits):
     return ops.broadcast_to(value, ops.shape(logits)[:1])
 
 
+WHOLE_BATCH = ("soft_f1", "lovasz")
 LOSSES = {"bce": bce, "focal": focal, "asymmetric": asymmetric, "soft_f1": soft_f1, "lovasz": lovasz}
 
 
@@ -105,10 +106,7 @@ def make_loss(name: str, weights: np.ndarray) -> Callable:
     Raises:
         ValueError: an unknown name.
     """
-    parts = name.split("+")
-    unknown = [part for part in parts if part not in LOSSES]
-    if unknown:
-        raise ValueError(f"loss {unknown[0]!r}: use one of {', '.join(LOSSES)}, or a sum such as bce+soft_f1")
+    parts = _parts(name)
     class_weights = np.asarray(weights, np.float32)
 
     def loss(labels, logits):
@@ -117,3 +115,27 @@ def make_loss(name: str, weights: np.ndarray) -> Callable:
 
     loss.__name__ = name
     return loss
+
+
+def describe_weights(name: str, weights: np.ndarray) -> str:
+    """What the class weights do in a loss, in one sentence.
+
+    Args:
+        name, weights: as for ``make_loss``.
+    """
+    parts = _parts(name)
+    if np.min(weights) == np.max(weights):
+        return f"All classes weigh the same in {name}."
+    single = [part for part in parts if part not in WHOLE_BATCH]
+    whole = [part for part in parts if part in WHOLE_BATCH]
+    uses = ["they multiply the positive terms of " + " and ".join(single)] * bool(single)
+    uses += ["they set the share of each class in " + " and ".join(whole)] * bool(whole)
+    return f"Class weights from {np.min(weights):.3g} to {np.max(weights):.3g}: {'; '.join(uses)}."
+
+
+def _parts(name: str) -> list[str]:
+    parts = name.split("+")
+    unknown = [part for part in parts if part not in LOSSES]
+    if unknown:
+        raise ValueError(f"loss {unknown[0]!r}: use one of {', '.join(LOSSES)}, or a sum such as bce+soft_f1")
+    return parts

@@ -62,7 +62,7 @@ def fit(
         folder: where ``history.csv`` and ``checkpoints/`` go.
         class_weights: float (28,), for ``losses.make_loss``.
         settings: what ``fit`` reads, and whatever else must be equal for a resume; stored with the state.
-        jit_compile: compile the step with XLA, see ``resolve``.
+        jit_compile: compile the step with XLA, see ``device.resolve``.
         tensorboard: also write TensorBoard logs to ``folder/tensorboard``.
         start_over: forget a stored state instead of resuming or refusing.
 

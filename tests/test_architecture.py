@@ -33,7 +33,8 @@ ROOMS = {  # room -> the rooms it may import; figures, models and synthetic are 
     "intervals": "metrics",
     "calibration": "metrics",
     "eda": "labels metrics",
-    "device": "provenance",
+    "startup": "",
+    "device": "provenance startup",
     "checkpoints": "store",
     "predict": "augment calibration",
     "training": "calibration checkpoints losses metrics predict store thresholds",
@@ -49,7 +50,7 @@ ROOMS = {  # room -> the rooms it may import; figures, models and synthetic are 
     "profiles": "paths",
     "batch": "plan provenance store",
     "__main__": "paths plan profiles batch store synthetic checks models labels submission",
-    "__init__": "",
+    "__init__": "startup",
 }
 ONLY_IN = {  # package -> the files or rooms that may name it
     "tensorflow": {"device.py", "models/norm.py", "models/tensor_files.py"},
@@ -68,7 +69,9 @@ ONLY_IN = {  # package -> the files or rooms that may name it
 }
 WORK_AT_IMPORT = {
     "if not hasattr(np, 'sctypes')",  # augment.py lets imgaug be imported on NumPy 2
-    "os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')",  # __init__.py: must come before TensorFlow
+    "os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')",  # __init__.py: these three must come before TensorFlow
+    "os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')",
+    "sys.meta_path.insert(0, startup.QuietTensorFlow())",
 }
 PROBABILITIES = {"prob", "probs", "probability", "probabilities", "val_probs", "test_probs", "holdout_probs"}
 MODULES = sorted(LIBRARY.rglob("*.py"))

@@ -79,6 +79,15 @@ def test_copies_of_an_image_drawn_twice_in_an_epoch_differ():
     assert len({image.tobytes() for image in images}) > 4
 
 
+def test_one_image_is_followed_through_the_epochs_as_training_sees_it():
+    settings = {"augmentation": "report", "seed": 5}
+    followed = batches.first_images(batches.ImageBatches(IMAGES, LABELS, ROWS[:8], **settings), epochs=4)
+    train = batches.ImageBatches(IMAGES, LABELS, ROWS, batch_size=4, shuffle=True, **settings)
+    for epoch, image in enumerate(followed):
+        train.start_epoch(epoch)
+        assert (everything(train)[0][train.order.tolist().index(ROWS[0])] == image).all()
+
+
 def fed(dataset):
     """The batches in the order in which Keras hands them to the training step, over two epochs."""
     from keras.src.trainers.data_adapters import py_dataset_adapter

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from hpa_lib import device
+from hpa_lib import device, models
 
 MIRRORED = """
 import sys
@@ -45,22 +45,28 @@ def restore_policy():
 
 
 @pytest.mark.parametrize(
-    ("gpus", "flags", "expected"),
+    ("model", "gpus", "flags", "expected"),
     [
-        ([], {"avx2"}, "float32"),
-        ([], {"avx2", "avx512_bf16"}, "mixed_bfloat16"),
-        ([], {"amx_bf16"}, "mixed_bfloat16"),
-        ([("T4", 7.5)], set(), "mixed_float16"),
-        ([("H100", 9.0)], set(), "mixed_bfloat16"),
-        ([("H100", 9.0), ("T4", 7.5)], set(), "mixed_float16"),
+        ("resnet18", [], {"avx2"}, "float32"),
+        ("resnet18", [], {"avx2", "avx512_bf16"}, "mixed_bfloat16"),
+        ("inception_v2", [], {"amx_bf16"}, "mixed_bfloat16"),
+        ("densenet", [], {"avx2", "avx512_bf16", "amx_bf16"}, "float32"),
+        ("", [], {"amx_bf16"}, "float32"),
+        ("densenet", [("T4", 7.5)], set(), "mixed_float16"),
+        ("densenet", [("H100", 9.0)], set(), "mixed_bfloat16"),
+        ("resnet18", [("H100", 9.0), ("T4", 7.5)], set(), "mixed_float16"),
     ],
 )
-def test_precision_follows_the_hardware(monkeypatch, gpus, flags, expected):
+def test_precision_follows_the_network_and_the_hardware(monkeypatch, model, gpus, flags, expected):
     monkeypatch.setattr(device, "_gpus", lambda: gpus)
     monkeypatch.setattr(device, "cpu_flags", lambda: flags)
-    record = device.setup("auto")
+    record = device.setup("auto", model=model)
     assert record["precision"] == expected == keras.config.dtype_policy().name
     assert record["gpus"] == len(gpus)
+
+
+def test_the_precision_of_every_network_on_a_cpu_is_stated():
+    assert set(device.BFLOAT16_ON_CPU) == set(models.MODELS)
 
 
 def test_a_given_precision_is_taken_and_an_unknown_one_refused():
@@ -118,3 +124,45 @@ def test_a_slow_git_does_not_stop_a_training(monkeypatch):
 
     monkeypatch.setattr("subprocess.run", hang)
     assert device.versions()["commit"] == "unknown"
+
+
+CPU = {"gpus": 0, "backend": "tensorflow"}
+
+
+@pytest.mark.parametrize(
+    ("model", "origin", "hardware", "expected"),
+    [
+        ("densenet", "from scratch", CPU, (5e-3, 16, 2, False)),
+        ("resnet18", "from scratch", CPU, (2e-3, 32, 2, False)),
+        ("resnet18", "ImageNet", CPU, (2e-4, 32, 2, False)),
+        ("inception_v2", "own file", CPU, (2e-4, 32, 2, False)),
+        ("densenet121", "ImageNet", CPU | {"gpus": 1}, (2e-4, 64, 12, True)),
+        ("densenet", "from scratch", CPU | {"backend": "jax"}, (5e-3, 16, 2, True)),
+    ],
+)
+def test_what_is_left_to_the_kit_follows_network_weights_and_device(monkeypatch, model, origin, hardware, expected):
+    monkeypatch.setattr(device.os, "cpu_count", lambda: 12)
+    resolved = device.resolve(model, origin, hardware)
+    assert tuple(resolved.values()) == pytest.approx(expected)
+    assert list(resolved) == ["learning_rate", "batch_size", "workers", "jit_compile"]
+
+
+@pytest.mark.parametrize("hardware", [CPU, CPU | {"gpus": 2}])
+def test_given_values_win(hardware):
+    given = {"learning_rate": 0.3, "batch_size": 7, "workers": 5}
+    for jit, compiled in (("on", True), ("off", False)):
+        resolved = device.resolve("resnet18", "ImageNet", hardware, **given, jit=jit)
+        assert resolved == given | {"jit_compile": compiled}
+
+
+def test_every_network_has_its_values():
+    assert set(device.FROM_SCRATCH) == set(models.MODELS)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [({"jit": "yes"}, "JIT 'yes': use"), ({"batch_size": -1}, "batch size -1"), ({"model": "vgg"}, "model 'vgg'")],
+)
+def test_values_that_cannot_be_are_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        device.resolve(**{"model": "resnet18", "origin": "ImageNet", "hardware": CPU} | changed)

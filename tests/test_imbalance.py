@@ -56,3 +56,13 @@ def test_prior_logits_are_where_the_weighted_loss_is_smallest():
     loss = 4 * 10 * np.log1p(np.exp(-grid)) + 90 * np.log1p(np.exp(grid))
     best = grid[loss.argmin()]
     assert imbalance.prior_logits(labels, np.array([1.0, 4.0]))[1] == pytest.approx(best, abs=0.01)
+
+
+def test_what_an_epoch_draws_is_told_as_it_is():
+    assert imbalance.describe_sampling(None) == "An epoch goes through every training image once, in a new order."
+    weights = np.array([0.4, *[0.1] * 6])
+    text = imbalance.describe_sampling(weights)
+    draws = np.random.default_rng(0).choice(7, (4000, 7), p=weights)
+    different = np.mean([len(set(row)) for row in draws.tolist()])
+    assert f"draws 7 times with replacement: about {different:.0f} images" in text
+    assert "each from 0.7 to 2.8 times on average" in text

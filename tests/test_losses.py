@@ -125,3 +125,17 @@ def test_a_class_without_positives_has_a_gradient_in_all_losses_but_soft_f1():
 def test_unknown_loss_is_refused():
     with pytest.raises(ValueError, match="hinge.*use one of"):
         losses.make_loss("bce+hinge", ONES)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "expected"),
+    [
+        ("bce", [1, 1], "All classes weigh the same in bce."),
+        ("focal", [1, 6.5], "Class weights from 1 to 6.5: they multiply the positive terms of focal."),
+        ("lovasz", [1, 2], "Class weights from 1 to 2: they set the share of each class in lovasz."),
+        ("bce+soft_f1", [1, 2], "Class weights from 1 to 2: they multiply the positive terms of bce; they set the "
+         "share of each class in soft_f1."),
+    ],
+)  # fmt: skip
+def test_the_use_of_the_weights_is_told_as_it_is(name, weights, expected):
+    assert losses.describe_weights(name, np.array(weights, np.float32)) == expected

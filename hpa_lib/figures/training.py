@@ -11,7 +11,7 @@ from hpa_lib.figures import style
 
 
 def class_weights(counts: np.ndarray, weights: np.ndarray, synthetic: bool = False) -> Figure:
-    """Images a class in the training part (bars, log axis) and the weight of its positive term (dots).
+    """Images of each class in the training part (bars, log axis) and its weight in the loss (dots).
 
     Args:
         counts: int (28,).
@@ -30,7 +30,7 @@ def class_weights(counts: np.ndarray, weights: np.ndarray, synthetic: bool = Fal
     right.plot(range(len(order)), weights[order], "o", color=style.COLORS["vermilion"])
     right.set_ylim(0, max(1.2, 1.08 * weights.max()))
     right.set_ylabel("class weight", color=style.COLORS["vermilion"])
-    return style.caption(fig, "Bars: images of each class. Dots: how much more a missed positive costs.", synthetic)
+    return style.caption(fig, "Bars: images of each class. Dots: what the class weighs in the loss.", synthetic)
 
 
 def curves(histories: Mapping[str, pd.DataFrame], synthetic: bool = False) -> Figure:
