@@ -72,7 +72,7 @@ def test_a_bad_file_is_named_by_another_process_too(tiny_dataset, tmp_path, monk
     monkeypatch.setattr(cache, "CHUNK_BYTES", 2 * 32 * 32 * 4)
     file = data / "train" / "train-0003_green.png"
     file.write_bytes(file.read_bytes()[:300])
-    with pytest.raises(ValueError, match=r"train-0003_green\.png is cut off after 300 bytes"):
+    with pytest.raises(ValueError, match=r"train-0003_green\.png: is cut off after 300 bytes"):
         build(data, tmp_path, workers=2)
     assert not (tmp_path / "cache" / "train_32").exists()
 
@@ -157,10 +157,10 @@ def test_a_source_changed_between_kill_and_next_run_is_decoded_again(tiny_datase
     monkeypatch.setattr(cache, "BLOCK_BYTES", 2 * 32 * 32 * 4)
     read = cache.read_image
 
-    def stop_at_fifth(data, part, image_id, size):
+    def stop_at_fifth(data, part, image_id, size, absent):
         if image_id.endswith("4"):
             raise KeyboardInterrupt
-        return read(data, part, image_id, size)
+        return read(data, part, image_id, size, absent)
 
     monkeypatch.setattr(cache, "read_image", stop_at_fifth)
     with pytest.raises(KeyboardInterrupt):
@@ -184,7 +184,7 @@ def test_bad_input_names_the_file_and_leaves_no_cache(tiny_dataset, tmp_path):
     data = tiny_dataset()
     file = data / "train" / "train-0003_green.png"
     file.write_bytes(file.read_bytes()[:300])
-    with pytest.raises(ValueError, match=r"train-0003_green\.png is cut off after 300 bytes"):
+    with pytest.raises(ValueError, match=r"train-0003_green\.png: is cut off after 300 bytes"):
         build(data, tmp_path)
     file.unlink()
     with pytest.raises(ValueError, match=r"train-0003_green\.png cannot be read"):
@@ -193,7 +193,7 @@ def test_bad_input_names_the_file_and_leaves_no_cache(tiny_dataset, tmp_path):
 
 
 def test_larger_than_the_source_is_refused(tiny_dataset, tmp_path):
-    with pytest.raises(ValueError, match=r"32 pixels wide, less than size 64: use IMAGE_SIZE = 32"):
+    with pytest.raises(ValueError, match=r"32 x 32 pixels, less than the size 64: use IMAGE_SIZE = 32"):
         build(tiny_dataset(), tmp_path, 64)
 
 
