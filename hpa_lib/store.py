@@ -94,9 +94,9 @@ def save_table(out: Path, name: str, table: pd.DataFrame) -> Path:
 
 
 def load_table(out: Path, name: str) -> pd.DataFrame:
-    """Read a table that ``save_table`` wrote; Ids and label sets stay texts, also an Id ``NA`` and an empty set."""
+    """Read a table that ``save_table`` wrote; texts stay texts (``Id``, ``Target``, ``Predicted``), also ``NA``."""
     texts = dict.fromkeys(["Id", "Target", "Predicted", "train_id", "test_id"], str)
-    return pd.read_csv(need(out, name), converters=texts)
+    return pd.read_csv(need(out, name), dtype=texts, keep_default_na=False, na_values=[""])
 
 
 def save_figure(out: Path, name: str, fig) -> None:
@@ -122,7 +122,7 @@ def save_split(out: Path, ids: np.ndarray, labels: np.ndarray, groups: np.ndarra
 def load_split(out: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Read ``data/split.csv``: ids str (N,), labels uint8 (N, 28), groups (N,), folds int (N,)."""
     table = load_table(out, "data/split.csv")
-    labels = np.stack([label_names.parse_target(target) for target in table["Target"]])
+    labels = np.stack([label_names.parse_target(target) for target in table["Target"].fillna("")])
     return table["Id"].to_numpy(str), labels, table["group"].to_numpy(), table["fold"].to_numpy(int)
 
 

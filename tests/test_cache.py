@@ -92,6 +92,36 @@ def test_a_changed_source_is_decoded_again(tiny_dataset, tmp_path):
     assert (cache.load(path)[1][2, :, :, 2] == 77).all()
 
 
+def test_a_source_of_equal_length_and_another_date_is_decoded_again(tiny_dataset, tmp_path):
+    data = tiny_dataset()
+    file = data / "train" / "train-0002_blue.png"
+    cv2.imwrite(str(file), np.pad(np.full((16, 16), 70, np.uint8), 8))
+    ids, path = build(data, tmp_path)
+    length = file.stat().st_size
+    cv2.imwrite(str(file), np.pad(np.full((16, 16), 71, np.uint8), 8))
+    assert file.stat().st_size == length
+    os.utime(file, (10**9, 10**9))
+    build(data, tmp_path)
+    assert cache.load(path)[1][2, :, :, 2].max() == 71
+
+
+def test_a_channel_that_the_data_lacks_is_zeros_until_it_is_there(tiny_dataset, tmp_path):
+    data = tiny_dataset()
+    away = tmp_path / "away"
+    away.mkdir()
+    for file in data.glob("*/*_yellow.png"):
+        file.rename(away / file.name)
+    ids, path = build(data, tmp_path, absent=["yellow"])
+    assert (cache.load(path)[1][..., 3] == 0).all()
+    assert json.loads((path / "manifest.json").read_text())["channels_missing"] == ["yellow"]
+    with pytest.raises(ValueError, match=r"train-0000_yellow\.png cannot be read"):
+        build(data, tmp_path)
+    for file in away.glob("train*"):
+        file.rename(data / "train" / file.name)
+    build(data, tmp_path)
+    np.testing.assert_array_equal(cache.load(path)[1], plain_decode(data, "train", ids, 32))
+
+
 def test_other_ids_make_another_cache(tiny_dataset, tmp_path):
     data = tiny_dataset()
     ids, path = build(data, tmp_path)
