@@ -72,7 +72,7 @@ def select(folder: str | Path, findings: pd.DataFrame, on_bad: str = "strict") -
         raise ValueError(f"{dataset.make_sentence(folder, bad.iloc[0])}{rest if len(bad) > 1 else ''}")
     ids, labels = dataset.read_labels(folder / "train.csv", on_bad)
     test_table = folder / "sample_submission.csv"
-    has_test = tables.find(test_table).exists() and _has_images(folder, "test")
+    has_test = tables.is_there(test_table) and _has_images(folder, "test")
     test_ids = dataset.read_sample_submission(test_table, on_bad) if has_test else np.array([], str)
     dropped = dropped_ids(findings, on_bad)
     keep = ~np.isin(ids, dropped["train"])
@@ -114,7 +114,7 @@ def _check_tables(folder: Path) -> tuple[list[dict], dict[str, list[str]]]:
     findings, ids_of = [], {"train": [], "test": []}
     for part, (name, _) in dataset.TABLES.items():
         path = folder / name
-        if not tables.find(path).exists() and not path.is_symlink():
+        if not tables.is_there(path):
             found, remedy = layout.find_elsewhere(folder, name) or ("", "")
             problem = f"is not there, but {found}" if found else "is not there"
             if part == "test":
@@ -125,7 +125,7 @@ def _check_tables(folder: Path) -> tuple[list[dict], dict[str, list[str]]]:
             continue
         rows = _scan(path, part, findings, dataset.scan, part)
         ids_of[part] = [row.id for row in rows]
-    if tables.find(folder / dataset.GROUPS).exists():
+    if tables.is_there(folder / dataset.GROUPS):
         _scan(folder / dataset.GROUPS, "train", findings, dataset.scan_groups, ids_of["train"])
     for image_id in sorted(set(ids_of["train"]) & set(ids_of["test"])):
         remedy = "a test image must not be trained on: take its row out of train.csv"

@@ -64,14 +64,17 @@ def read_sample_submission(path: str | Path, on_bad: str = "strict") -> np.ndarr
 def read_groups(path: str | Path, ids: Iterable[str]) -> np.ndarray:
     """The group of each Id as a number, int (N,), from a table with the columns ``Id`` and ``group``.
 
-    An Id whose cell is blank gets a number of its own: nothing is known to belong to it.
+    An Id whose cell is blank gets a number of its own: nothing is known to belong to it. So does every Id where there
+    is no such file.
 
     Raises:
         ValueError: an Id has no row, or two groups.
     """
-    ids = list(ids)
-    group_of, findings = scan_groups(Path(path), ids)
-    _stop_at_first(Path(path).parent, [one for one in findings if one["drop_id"]], "strict")
+    ids, path = list(ids), Path(path)
+    if not tables.is_there(path):
+        return np.arange(len(ids))
+    group_of, findings = scan_groups(path, ids)
+    _stop_at_first(path.parent, [one for one in findings if one["drop_id"]], "strict")
     texts = np.array([group_of[one] for one in ids], str)
     groups = np.unique(texts, return_inverse=True)[1]
     alone = texts == ""
@@ -230,7 +233,7 @@ def fingerprint(folder: str | Path) -> str:
     digest = hashlib.sha256()
     for name in ("train.csv", "sample_submission.csv", GROUPS):
         path = tables.find(Path(folder) / name)
-        digest.update(path.read_bytes() if path.exists() else b"absent")
+        digest.update(path.read_bytes() if path.is_file() else b"absent")
     for part in TABLES:
         for name, size in sorted(list_files(Path(folder) / part).items()):
             digest.update(f"{part}/{name} {size}\n".encode())

@@ -6,6 +6,7 @@ it. A submission itself is held to Kaggle's own form (``submission``).
 
 import csv
 import io
+import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -35,6 +36,11 @@ def find(path: Path) -> Path:
     """``path``, or the zip archive beside it that Kaggle hands out in its place (``train.csv.zip``)."""
     zipped = path.with_name(f"{path.name}.zip")
     return zipped if zipped.is_file() and not path.exists() else path
+
+
+def is_there(path: Path) -> bool:
+    """Is there such a table, its zip archive, or a link that should lead to it?"""
+    return os.path.lexists(find(path))
 
 
 def read_rows(path: Path, second: str) -> tuple[list[Row], Traits]:

@@ -383,6 +383,7 @@ def test_a_large_blank_file_is_found(tiny_dataset):
     [
         ("Id;group\n", "note", "has semicolons between its cells"),
         ("Id,protein\ntrain-0000,1\n", "stop", "has no column 'group'"),
+        ("a link", "stop", "is a link whose target is missing"),
         ("{rest}train-0001,8\ntrain-0001,9\n", "error", "is in two groups"),
         ("{rest}", "error", "has no row"),
         ("{rest}train-0001,\n", "note", "the group is blank for train-0001"),
@@ -392,11 +393,14 @@ def test_a_large_blank_file_is_found(tiny_dataset):
 def test_the_table_of_groups_is_checked(tiny_dataset, text, severity, problem):
     data = tiny_dataset()
     rest = "Id,group\n" + "".join(f"train-{number:04d},0\n" for number in (0, 2, 3, 4, 5))
-    (data / "groups.csv").write_text(text.format(rest=rest))
+    if text == "a link":
+        (data / "groups.csv").symlink_to(data / "annex")
+    else:
+        (data / "groups.csv").write_text(text.format(rest=rest))
     findings = checks.check(data, progress=False)
     assert findings["severity"].iloc[0] == severity and problem in findings["problem"].iloc[0]
     assert findings["file"].iloc[0].startswith("groups.csv")
-    if text in ("Id;group\n", "Id,protein\ntrain-0000,1\n"):
+    if "{rest}" not in text:
         return
     ids = checks.select(data, findings, "drop")[0]
     assert len(dataset.read_groups(data / "groups.csv", ids)) == len(ids) == (6 if severity == "note" else 5)
