@@ -40,6 +40,11 @@ def _add_data_commands(commands) -> None:
 
     check = commands.add_parser("check", help="all that is wrong with a data folder, each finding with its remedy")
     check.add_argument("data", metavar="DATA", type=Path)
+    check.add_argument("--size", type=int, default=0, metavar="PX", help="report images with fewer pixels a side")
+    check.add_argument(
+        "--quick", action="store_true", help="read headers only; decoding every PNG takes as long as building the cache"
+    )
+    check.add_argument("--out", default="", metavar="DIR", help="run set whose cache/ takes what is in zip archives")
     check.add_argument("--strict", action="store_true", help="notes count as failures too")
     check.set_defaults(command=check_command)
 
@@ -148,13 +153,14 @@ def synth_command(options: argparse.Namespace) -> int:
 
 def check_command(options: argparse.Namespace) -> int:
     """Print the findings of a data folder; notes alone are no failure unless ``--strict``."""
-    from hpa_lib import checks
+    from hpa_lib import archives, checks, paths
 
-    findings = checks.check(options.data)
+    data = archives.unpack_data(options.data, paths.find_out(options.out) / "cache" / "unpacked")
+    findings = checks.check(data, size=options.size, quick=options.quick)
     for severity, file, problem, remedy in findings[["severity", "file", "problem", "remedy"]].itertuples(index=False):
         print(f"{severity}: {file}: {problem}: {remedy}")
     serious = len(findings) if options.strict else int((findings["severity"] != "note").sum())
-    print(f"{options.data}: {len(findings)} findings, {serious} of them to be mended")
+    print(f"{options.data}: {len(findings)} findings, {serious} of them to be fixed")
     return 1 if serious else 0
 
 

@@ -1,149 +1,207 @@
-"""Kaggle's zip archives, unpacked safely: no file outside the target, no bomb, nothing half done.
+"""Kaggle's zip archives, unpacked safely: no file outside the target, no bomb, nothing half done, nothing stale.
 
-Accepted: the whole download (``human-protein-atlas-image-classification.zip``), and a folder that holds ``train.zip``
-and ``test.zip`` beside the two tables, as older downloads do.
+Accepted: the whole download (``human-protein-atlas-image-classification.zip``), a folder that holds it, and a folder
+that holds ``train.zip`` and ``test.zip`` beside the tables, as older downloads do. Images are unpacked once, into a
+folder named by what the archives say they hold; tables beside the archives are copied at every call.
 """
 
+import contextlib
+import hashlib
 import os
 import shutil
 import stat
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from tqdm import tqdm
+
+from hpa_lib import tables
 
 MAX_BYTES = 200 * 2**30  # unpacked; the competition's PNGs are 14 GB
 MAX_RATIO = 200  # unpacked / packed bytes of one file; real PNGs have about 1
 SMALL = 2**20  # bytes below which the ratio says nothing (blank images, tables)
-SUFFIXES = (".png", ".csv", ".json", ".zip")
 PARTS = ("train", "test")
+INNER = tuple(f"{part}.zip" for part in PARTS)
+TABLES = ("train.csv", "sample_submission.csv", "groups.csv", "synthetic.json")
+WHOLE = ".whole"  # the mark of a folder in which everything is unpacked
 
 
 def unpack_data(data: str | Path, target: str | Path, progress: bool = True) -> Path:
-    """The folder to read: ``data`` itself when it is unpacked already, else ``target`` with its archives unpacked.
+    """The folder to read: ``data`` itself when it is unpacked already, else one in ``target`` with what it holds.
+
+    Changed archives are unpacked into a new folder, and the older one is removed when the new one is whole; a killed
+    call goes on where it stopped. Tables beside the archives win over those in them, and are copied at every call.
 
     Args:
-        data: a folder in Kaggle's layout, one with ``train.zip`` / ``test.zip``, or the downloaded zip.
-        target: where to unpack; made when needed. An unpacked ``target`` of the same archives is used again.
-        progress: show a bar.
+        data: a folder in Kaggle's layout, one with the archives, or the downloaded zip.
+        target: the folder of the unpacked folders; made when needed, and nothing else may be in it.
+        progress: say what will be unpacked, and show a bar.
 
     Raises:
         ValueError: an archive is damaged, reaches outside its target, or unpacks to an absurd size.
         OSError: the disk is too small; the sentence says how much is needed.
     """
     data, target = Path(data), Path(target)
-    jobs = _jobs(data)
-    if not jobs:
+    members = {archive: list_members(archive, part) for archive, part in _find_archives(data).items()}
+    if not members:
         return data
-    stamp = " ".join(f"{archive.name}:{archive.stat().st_size}:{archive.stat().st_mtime_ns}" for archive, _ in jobs)
-    mark = target / ".unpacked"
-    if mark.exists() and mark.read_text(encoding="utf-8") == stamp:
-        return target
-    for archive, folder in jobs:
-        unpack(archive, target / folder, progress=progress)
-    for part in PARTS:  # archives inside the archive
-        inner = target / f"{part}.zip"
-        if inner.exists():
-            unpack(inner, target / part, progress=progress)
-            inner.unlink()
-    if data.is_dir():
-        _complete(data, target)
-    mark.write_text(stamp, encoding="utf-8")
-    return target
+    beside = {table: tables.find(data / table) for table in TABLES if tables.find(data / table).is_file()}
+    for files in members.values():
+        for name in set(files) & {*beside, *(f"{table}.zip" for table in beside)}:
+            del files[name]
+    folder = target / _stamp(members)
+    if not (folder / WHOLE).exists():
+        _unpack(members, folder, progress)
+        inner = {folder / f"{part}.zip": part for part in PARTS if (folder / f"{part}.zip").exists()}
+        _unpack({archive: list_members(archive, part) for archive, part in inner.items()}, folder, progress)
+        for archive in inner:
+            archive.unlink()
+        (folder / WHOLE).touch()
+        for older in target.iterdir():
+            if older != folder:
+                shutil.rmtree(older) if older.is_dir() else older.unlink()
+    _take_loose(data, folder, beside, set().union(*members.values()))
+    return folder
 
 
-def _complete(data: Path, target: Path) -> None:
-    """Put what is not in an archive, tables and a part that is unpacked already, beside the unpacked parts."""
-    for table in data.glob("*.csv"):
-        shutil.copyfile(table, target / table.name)
-    for part in PARTS:
-        if (data / part).is_dir() and not (target / part).exists():
-            (target / part).symlink_to(data / part, target_is_directory=True)
+def list_members(archive: Path, part: str = "") -> dict[str, zipfile.ZipInfo]:
+    """The images, tables and inner archives of a zip: where each belongs (``train/<Id>_red.png``) -> its entry.
 
+    Folders that wrap ``train`` and ``test`` are taken off. Everything is looked at before the first byte is written.
 
-def unpack(archive: str | Path, target: str | Path, max_bytes: int = MAX_BYTES, progress: bool = True) -> int:
-    """Unpack the images and tables of one zip into ``target``; how many files that were.
-
-    One folder that wraps everything (``train/`` in ``train.zip``) is taken off. Everything is looked at before the
-    first byte is written; files that lie there in full length are not written again, so a killed run can go on.
+    Args:
+        archive: the zip.
+        part: the part that all its images belong to; ``""``: what the folders in it say.
 
     Raises: as ``unpack_data``.
     """
-    archive, target = Path(archive), Path(target)
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            members = _safe_members(archive, opened, target.name)
-            total = _check_size(archive, target, members, max_bytes)
-            bar = tqdm(
-                total=total,
-                desc=f"unpack {archive.name}",
-                unit="B",
-                unit_scale=True,
-                mininterval=2,
-                disable=not progress,
-            )
-            with bar:
-                for info, name in members:
-                    _write_member(opened, info, target / name)
-                    bar.update(info.file_size)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
-        raise ValueError(f"{archive} cannot be unpacked ({error}): download it again") from None
-    return len(members)
+    members = {}
+    with _open(archive) as opened:
+        for info in opened.infolist():
+            _check_member(archive, info)
+            name = _place(archive, PurePosixPath(info.filename.replace("\\", "/")), part) if not info.is_dir() else ""
+            if name and members.setdefault(name, info) is not info:
+                first = members[name].filename
+                raise ValueError(f"{archive} holds {first!r} and {info.filename!r}: unpack it and keep one of them")
+    if not members:
+        raise ValueError(f"{archive} holds no PNG in {part or 'train or test'}: name the competition's download")
+    return members
 
 
-def _jobs(data: Path) -> list[tuple[Path, str]]:
-    """Archives to unpack and the folder each goes to, relative to the target."""
+def _find_archives(data: Path) -> dict[Path, str]:
+    """The archives to unpack, and the part that each holds (``""``: all of them)."""
     if data.is_file():
-        return [(data, "")]
-    return [
-        (data / f"{part}.zip", part)
-        for part in PARTS
-        if (data / f"{part}.zip").is_file() and not (data / part).is_dir()
-    ]
+        return {data: ""}
+    packed = {data / f"{part}.zip": part for part in PARTS if not any((data / part).glob("*.png"))}
+    found = {path: part for path, part in packed.items() if path.is_file()}
+    if found or any((data / part).is_dir() for part in PARTS):
+        return found
+    whole = [path for path in data.glob("*.zip") if not path.name.endswith(".csv.zip")]
+    return {whole[0]: ""} if len(whole) == 1 else {}
 
 
-def _safe_members(archive: Path, opened: zipfile.ZipFile, wrapper: str) -> list[tuple[zipfile.ZipInfo, str]]:
-    """The files to unpack and the relative path of each; refuses the archive for any path that is not plain."""
-    members = []
-    for info in opened.infolist():
-        name = PurePosixPath(info.filename.replace("\\", "/"))
-        if name.is_absolute() or ".." in name.parts or ":" in info.filename or "\0" in info.orig_filename:
-            raise ValueError(f"{archive} holds the path {info.filename!r}, outside its folder: do not use this archive")
-        if stat.S_ISLNK(info.external_attr >> 16):
-            raise ValueError(f"{archive} holds the link {info.filename!r}: do not use this archive")
-        hidden = any(part.startswith((".", "__MACOSX")) for part in name.parts)
-        if not info.is_dir() and not hidden and name.suffix.lower() in SUFFIXES:
-            members.append((info, name))
-    tops = {name.parts[0] if len(name.parts) > 1 else "" for _, name in members}
-    wrapped = len(tops) == 1 and not tops & {"", *PARTS} - {wrapper}
-    return [(info, str(PurePosixPath(*name.parts[1:]) if wrapped else name)) for info, name in members]
+def _check_member(archive: Path, info: zipfile.ZipInfo) -> None:
+    """Refuse the archive for a path that is not plain, a link, or a member that unpacks to an absurd size."""
+    path = PurePosixPath(info.filename.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in info.filename or "\0" in info.orig_filename:
+        raise ValueError(f"{archive} holds the path {info.filename!r}, outside its folder: do not use this archive")
+    if stat.S_ISLNK(info.external_attr >> 16):
+        raise ValueError(f"{archive} holds the link {info.filename!r}: do not use this archive")
+    if info.file_size > max(SMALL, MAX_RATIO * info.compress_size):
+        sizes = f"{info.compress_size} into {info.file_size} bytes"
+        raise ValueError(f"{archive}: {info.filename!r} claims to unpack {sizes}: do not use this archive")
 
 
-def _check_size(archive: Path, target: Path, members: list, max_bytes: int) -> int:
-    """The bytes that the members unpack to; refuses bombs and too small a disk."""
-    for info, _ in members:
-        if info.file_size > max(SMALL, MAX_RATIO * info.compress_size):
-            sizes = f"{info.compress_size} into {info.file_size} bytes"
-            raise ValueError(f"{archive}: {info.filename!r} claims to unpack {sizes}: do not use this archive")
-    total = sum(info.file_size for info, _ in members)
-    if total > max_bytes:
-        raise ValueError(
-            f"{archive} unpacks to {total / 1e9:.1f} GB, more than {max_bytes / 1e9:.1f}: is it the right one?"
-        )
-    existing = next(folder for folder in (target, *target.parents) if folder.exists())
+def _place(archive: Path, path: PurePosixPath, part: str) -> str:
+    """Where a member belongs in Kaggle's layout; ``""`` for what is not wanted."""
+    if any(name.startswith((".", "__MACOSX")) for name in path.parts):
+        return ""
+    if path.name.removesuffix(".zip") in TABLES or (path.name in INNER and not part):
+        return path.name
+    if path.suffix.lower() != ".png":
+        return ""
+    said = next((name for name in reversed(path.parts[:-1]) if name in PARTS), part)
+    if part and said != part:
+        raise ValueError(f"{archive} holds the folder {said!r}: name the archive {said}.zip")
+    return f"{said}/{path.stem}.png" if said else ""
+
+
+def _stamp(members: dict) -> str:
+    """Sixteen hex digits that change with any name, size or checksum in the archives' directories."""
+    lines = [f"{name} {info.file_size} {info.CRC}" for files in members.values() for name, info in files.items()]
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
+
+
+def _unpack(members: dict, folder: Path, progress: bool) -> None:
+    """Write what is not in the folder yet, after a look at the free space."""
+    missing = {
+        archive: {name: info for name, info in files.items() if not _is_whole(folder / name, info)}
+        for archive, files in members.items()
+    }
+    # What an inner archive holds takes about its own size once more.
+    total = sum(info.file_size * (1 + (name in INNER)) for files in missing.values() for name, info in files.items())
+    names = ", ".join(archive.name for archive in members)
+    existing = next(one for one in (folder, *folder.parents) if one.exists())
     free = shutil.disk_usage(existing).free
+    if total > MAX_BYTES:
+        raise ValueError(
+            f"{names} unpacks to {total / 1e9:.1f} GB, more than {MAX_BYTES / 1e9:.1f}: is it the right one?"
+        )
     if total > free:
-        raise OSError(f"{archive} needs {total / 1e9:.1f} GB but {existing} has {free / 1e9:.1f} GB free: make room")
-    return total
+        raise OSError(f"{names} needs {total / 1e9:.1f} GB but {existing} has {free / 1e9:.1f} GB free: make room")
+    if progress and total:
+        print(f"{names}: {total / 1e9:.1f} GB go to {folder}, where {free / 1e9:.1f} GB are free")
+    for archive, files in missing.items():
+        bar = tqdm(files.items(), desc=archive.name, unit="file", mininterval=2, disable=not progress)
+        with _open(archive) as opened:
+            for name, info in bar:
+                with opened.open(info) as source:
+                    _write(source, folder / name)
 
 
-def _write_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
-    """Write one member beside its place and move it there; the zip module stops at the size the archive claims."""
-    if path.exists() and path.stat().st_size == info.file_size:
-        return
+def _is_whole(path: Path, info: zipfile.ZipInfo) -> bool:
+    """Is a member there? Files are moved into place whole, and the folder belongs to this member's checksum."""
+    return path.exists() and path.stat().st_size == info.file_size
+
+
+def _write(source: IO[bytes], path: Path) -> None:
+    """Copy a stream beside its place and move it there; the zip module stops at the size the archive claims."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
-    with opened.open(info) as source, open(temporary, "wb") as copy:
+    with open(temporary, "wb") as copy:
         shutil.copyfileobj(source, copy)
     os.replace(temporary, path)
+
+
+def _take_loose(data: Path, folder: Path, beside: dict[str, Path], unpacked: set[str]) -> None:
+    """Copy the tables beside the archives, remove those of earlier calls, and link a part that is unpacked already."""
+    for table in TABLES:
+        for name in {table, f"{table}.zip"} - unpacked:
+            (folder / name).unlink(missing_ok=True)
+        if table in beside:
+            with open(beside[table], "rb") as source:
+                _write(source, folder / beside[table].name)
+    for part in PARTS:
+        if (folder / part).is_symlink():
+            (folder / part).unlink()
+        if not (folder / part).exists() and (data / part).is_dir():
+            (folder / part).symlink_to(data / part, target_is_directory=True)
+
+
+@contextlib.contextmanager
+def _open(archive: Path):
+    """A zip archive; what goes wrong with it, here or while it is read, is told in one sentence."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            yield opened
+    except NotImplementedError as error:
+        raise ValueError(f"{archive} cannot be unpacked here ({error}): unpack it with `unzip` or 7-Zip") from None
+    except RuntimeError as error:
+        raise ValueError(f"{archive} cannot be unpacked ({error}): unpack it with its password") from None
+    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+        with open(archive, "rb") as file:
+            is_zip = file.read(2) == b"PK"
+        remedy = "download it again" if is_zip else "it is no zip; unpack it with its own program and name the folder"
+        raise ValueError(f"{archive} cannot be unpacked ({error}): {remedy}") from None

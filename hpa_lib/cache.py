@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from hpa_lib import dataset, png, processes, store
+from hpa_lib import dataset, image_files, png, processes, store
 
 VERSION = 1
 RESIZE = "area"  # cv2.INTER_AREA: the mean of the source pixels under each cache pixel
@@ -36,6 +36,7 @@ def build(
     cache_dir: str | Path,
     workers: int | None = None,
     progress: bool = True,
+    absent: Iterable[str] = (),
 ) -> Path:
     """Make or complete the cache of one part; a finished one whose sources have not changed is used as it is.
 
@@ -47,16 +48,17 @@ def build(
         cache_dir: the folder that holds the caches.
         workers: processes that decode, fewer where there is little to do; by default one a core.
         progress: show a bar.
+        absent: channels that the data set lacks (``dataset.list_absent_channels``): the cache holds zeros for them.
 
     Returns:
         The cache's folder, for ``load``.
 
     Raises:
-        ValueError: a channel file is unusable, the sources are smaller than ``size``, or there is nothing to cache.
+        ValueError: an image is unusable (``checks.check`` with this ``size`` finds it too), or there is none.
         OSError: the disk is too small; the sentence says how much is needed.
     """
     final = Path(cache_dir) / f"{part}_{size}"
-    manifest = _describe(Path(data), [str(one) for one in ids], part, size)
+    manifest = _describe(Path(data), [str(one) for one in ids], part, size, list(absent))
     if _read_manifest(final) == manifest:
         return final
     with store.lock(final.with_name(f".{final.name}.lock"), f"the cache {final}", wait=True):
@@ -98,25 +100,23 @@ def load(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     return np.array(manifest["ids"], str), images
 
 
-def read_image(data: Path, part: str, image_id: str, size: int) -> np.ndarray:
+def read_image(data: Path, part: str, image_id: str, size: int, absent: Iterable[str] = ()) -> np.ndarray:
     """One image from its four files, reduced by area averaging: uint8 (size, size, 4) in the order R, G, B, Y.
 
     Raises:
-        ValueError: a file is unusable, the channels differ in shape, or they are smaller than ``size``.
+        ValueError: ``image_files.inspect_image`` finds that the image cannot be used.
     """
-    channels = [dataset.read_channel(path) for path in dataset.channel_paths(data, part, image_id)]
-    shapes = {channel.shape for channel in channels}
-    if len(shapes) > 1 or channels[0].shape[0] != channels[0].shape[1]:
-        raise ValueError(f"{part}/{image_id}: channel shapes {sorted(shapes)} are not one square: see `hpa check`")
-    if channels[0].shape[0] < size:
-        side = channels[0].shape[0]
-        raise ValueError(f"{part}/{image_id} is {side} pixels wide, less than size {size}: use IMAGE_SIZE = {side}")
-    if channels[0].shape[0] != size:
+    image = image_files.inspect_image(data, part, image_id, size, absent)
+    for finding in image.findings:
+        if finding["severity"] == "error":
+            raise ValueError(dataset.make_sentence(data, finding))
+    channels = image.channels
+    if image.shape != (size, size):
         channels = [cv2.resize(channel, (size, size), interpolation=cv2.INTER_AREA) for channel in channels]
     return cv2.merge(channels)  # (size, size, 4)
 
 
-def _describe(data: Path, ids: list[str], part: str, size: int) -> dict:
+def _describe(data: Path, ids: list[str], part: str, size: int, absent: list[str]) -> dict:
     """The manifest of the cache to be: equal manifests mean equal caches."""
     if not ids:
         raise ValueError(f"no Ids to cache for part {part!r}: check the data folder {data}")
@@ -127,16 +127,19 @@ def _describe(data: Path, ids: list[str], part: str, size: int) -> dict:
         "part": part,
         "size": size,
         "resize": RESIZE,
-        "source": _stamp(data, ids, part),
+        "channels_missing": absent,
+        "source": _stamp(data, ids, part, absent),
         "ids": ids,
     }
 
 
-def _stamp(data: Path, ids: list[str], part: str) -> str:
+def _stamp(data: Path, ids: list[str], part: str, absent: list[str]) -> str:
     """A digest of the length and date of every source file: changes when one is replaced."""
     digest = hashlib.sha256()
     for image_id in ids:
         for path in dataset.channel_paths(data, part, image_id):
+            if path.stem.rpartition("_")[2] in absent:
+                continue
             try:
                 status = path.stat()
             except OSError as error:
@@ -177,7 +180,8 @@ def _fill(partial: Path, data: Path, manifest: dict, workers: int, progress: boo
     chunks = [(start, ids[start : start + length]) for start in range(done, len(ids), length)]
     workers = min(workers, 1 + _count_pixels(data, part, ids[done:]) // WORTH_A_PROCESS, max(1, len(chunks)))
     bar = tqdm(total=len(ids), initial=done, desc=f"cache {part}", unit="image", mininterval=2, disable=not progress)
-    task = functools.partial(_write_chunk, partial / "images.npy", len(ids), data, part, size)
+    source = (data, part, size, manifest["channels_missing"])
+    task = functools.partial(_write_chunk, partial / "images.npy", len(ids), source)
     results = contextlib.closing(processes.run(task, chunks, workers))
     with open(partial / "images.npy", "r+b") as file, bar, results as numbers:
         for number in numbers:
@@ -198,13 +202,14 @@ def _count_pixels(data: Path, part: str, ids: list[str]) -> int:
     return len(ids) * header.width * header.height
 
 
-def _write_chunk(file: Path, num_images: int, data: Path, part: str, size: int, chunk: tuple[int, list[str]]) -> int:
+def _write_chunk(file: Path, num_images: int, source: tuple, chunk: tuple[int, list[str]]) -> int:
     """Decode some images and write them to their rows of the file; how many they were.
 
     The file is written, not mapped: mapped pages would count as this process's memory and grow with N.
     """
     start, ids = chunk
-    images = np.stack([read_image(data, part, one, size) for one in ids])  # (B, S, S, 4)
+    data, part, size, absent = source
+    images = np.stack([read_image(data, part, one, size, absent) for one in ids])  # (B, S, S, 4)
     with open(file, "r+b") as stream:
         image_bytes = images[0].nbytes
         # Counted from the end: before the images lies a header.

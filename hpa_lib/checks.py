@@ -1,40 +1,53 @@
 """Everything that is wrong with a data folder in one table, and what can be used of the folder all the same."""
 
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+import contextlib
+import functools
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from hpa_lib import dataset, png, processes
+from hpa_lib import dataset, image_files, layout, processes, tables
 
-BLOCK = 1024  # images handed to the threads at a time, so that memory does not grow with their number
+CHUNK = 64  # images that a process looks at, at once
+WORTH_A_PROCESS = 500  # images; fewer are read before another process has started
+MOST_ALIKE = 3  # findings that differ in their file only and still get a line each
 
 
-def check(folder: str | Path, workers: int | None = None, progress: bool = True) -> pd.DataFrame:
+def check(
+    folder: str | Path, size: int = 0, quick: bool = False, workers: int | None = None, progress: bool = True
+) -> pd.DataFrame:
     """All that is wrong with a data folder, one row a finding; an empty table where all is well.
 
-    Every PNG is read whole and its checksums compared; only unusual ones (not 8-bit grey, or so small that they may be
-    blank) are decoded. 31,072 images of four 125 kB files take about a minute from a fast disk.
+    Every PNG is decoded, by the function that the cache reads with, so what passes here can be cached. That takes about
+    as long as building the cache. More than three findings that differ only in their file are one row.
 
     Args:
         folder: a data folder in Kaggle's layout.
-        workers: threads; by default one a core.
+        size: pixels a side that every image must have at least, as for a cache of that size; 0 takes any.
+        quick: read the headers of the PNGs only: damage further down and blank images are not found.
+        workers: processes; by default one a core.
         progress: show a bar.
 
     Returns:
         Text columns ``file``, ``problem``, ``remedy``; ``severity``: ``stop`` (nothing can be done with the folder),
         ``error`` (that row or image cannot be used) or ``note`` (used all the same, in the way the remedy says);
-        ``part``: ``train`` or ``test``; ``drop_id``: the Id that ``select(..., "drop")`` leaves out for it.
+        ``part``: ``train`` or ``test``; ``drop_id``: the Ids that ``select(..., "drop")`` leaves out for it, separated
+        by blanks.
     """
     folder = Path(folder)
     findings, ids_of = _check_tables(folder)
+    absent = dataset.list_absent_channels(folder)
+    if absent:
+        remedy = "CHANNELS = 'rgb' works, 'rgby' and 'rgb_merge' need these files; the cache holds zeros in their place"
+        findings.append(dataset.make_finding("train/, test/", f"no {absent[0]} files", remedy, "note", "train"))
+    look = functools.partial(_check_chunk, folder, size, absent, quick)
     for part, ids in ids_of.items():
         if ids:
-            findings += _check_part(folder, part, ids, workers, progress)
-    return pd.DataFrame(findings, columns=dataset.FINDINGS, dtype=str)
+            findings += _check_part(folder, part, ids, look, workers, progress)
+    return pd.DataFrame(_merge_alike(findings), columns=dataset.FINDINGS, dtype=str)
 
 
 def select(folder: str | Path, findings: pd.DataFrame, on_bad: str = "strict") -> tuple:
@@ -46,19 +59,21 @@ def select(folder: str | Path, findings: pd.DataFrame, on_bad: str = "strict") -
         on_bad: ``"strict"`` stops at any error; ``"drop"`` leaves out the rows and images with errors.
 
     Returns:
-        ids str (N,), labels uint8 (N, 28), test_ids str (M,) (empty without a sample_submission.csv).
+        ids str (N,), labels uint8 (N, 28), test_ids str (M,) (empty where there is no sample_submission.csv or no test
+        image).
 
     Raises:
         ValueError: there are errors and ``on_bad`` is strict, or nothing usable is left.
     """
+    folder = Path(folder)
     bad = findings[findings["severity"].isin(["stop"] if on_bad == "drop" else ["stop", "error"])]
     if len(bad):
-        file, problem, remedy = bad.iloc[0][["file", "problem", "remedy"]]
         rest = f" ({len(bad) - 1} more findings: see `hpa check`; ON_BAD = 'drop' goes on without the bad ones)"
-        raise ValueError(f"{Path(folder) / file}: {problem}: {remedy}{rest if len(bad) > 1 else ''}")
-    ids, labels = dataset.read_labels(Path(folder) / "train.csv", on_bad)
-    test_table = Path(folder) / "sample_submission.csv"
-    test_ids = dataset.read_sample_submission(test_table, on_bad) if test_table.exists() else np.array([], str)
+        raise ValueError(f"{dataset.make_sentence(folder, bad.iloc[0])}{rest if len(bad) > 1 else ''}")
+    ids, labels = dataset.read_labels(folder / "train.csv", on_bad)
+    test_table = folder / "sample_submission.csv"
+    has_test = tables.is_there(test_table) and _has_images(folder, "test")
+    test_ids = dataset.read_sample_submission(test_table, on_bad) if has_test else np.array([], str)
     dropped = dropped_ids(findings, on_bad)
     keep = ~np.isin(ids, dropped["train"])
     if not keep.any():
@@ -68,125 +83,136 @@ def select(folder: str | Path, findings: pd.DataFrame, on_bad: str = "strict") -
 
 def dropped_ids(findings: pd.DataFrame, on_bad: str) -> dict[str, list[str]]:
     """The Ids of each part whose images ``select`` leaves out, sorted: ``{"train": [...], "test": [...]}``."""
-    errors = findings[(findings["severity"] == "error") & (findings["drop_id"] != "") & (on_bad == "drop")]
-    return {part: sorted(set(errors.loc[errors["part"] == part, "drop_id"])) for part in dataset.TABLES}
+    errors = findings[(findings["severity"] == "error") & (on_bad == "drop")]
+    ids_of = {part: " ".join(errors.loc[errors["part"] == part, "drop_id"]) for part in dataset.TABLES}
+    return {part: sorted(set(text.split())) for part, text in ids_of.items()}
+
+
+def _merge_alike(findings: list[dict]) -> list[dict]:
+    """One finding in place of many that differ in their file only, with the first three files and their number."""
+    alike = defaultdict(list)
+    for finding in findings:
+        alike[_kind(finding)].append(finding)
+    merged = []
+    for finding in findings:
+        group = alike[_kind(finding)]
+        if len(group) <= MOST_ALIKE:
+            merged.append(finding)
+        elif finding is group[0]:
+            files = ", ".join(one["file"] for one in group[:MOST_ALIKE])
+            dropped = " ".join(dict.fromkeys(one["drop_id"] for one in group)).strip()
+            merged.append(finding | {"file": f"{files} ({len(group):,} in all)", "drop_id": dropped})
+    return merged
+
+
+def _kind(finding: dict) -> tuple:
+    return tuple(finding[key] for key in ("problem", "remedy", "severity", "part"))
 
 
 def _check_tables(folder: Path) -> tuple[list[dict], dict[str, list[str]]]:
-    """Findings about the two tables, and the Ids of the good rows of each part."""
+    """Findings about the tables, and the Ids of the good rows of each part."""
     findings, ids_of = [], {"train": [], "test": []}
-    if folder.is_file():
-        return [
-            dataset.make_finding(
-                folder.name, "is no folder", "unzip it (notebook 00 does) and check the folder", "stop"
-            )
-        ], ids_of
     for part, (name, _) in dataset.TABLES.items():
-        if part == "test" and not (folder / name).exists():
-            findings.append(
-                dataset.make_finding(name, "is not there", "training works; no submission can be made", "note", part)
-            )
+        path = folder / name
+        if not tables.is_there(path):
+            found, remedy = layout.find_elsewhere(folder, name) or ("", "")
+            problem = f"is not there, but {found}" if found else "is not there"
+            if part == "test":
+                remedy = remedy or dataset.NO_SUBMISSION
+            severity = "stop" if part == "train" else "note"
+            remedy = remedy or f"point DATA at the folder that holds {name}"
+            findings.append(dataset.make_finding(name, problem, remedy, severity, part))
             continue
-        try:
-            rows, table_findings = dataset.scan(folder / name, part, name)
-        except ValueError as error:
-            problem, remedy = str(error).removeprefix(str(folder / name)).strip(" :").rsplit(": ", 1)
-            findings.append(dataset.make_finding(name, problem, remedy, "stop", part))
-            continue
-        findings += table_findings
+        rows = _scan(path, part, findings, dataset.scan, part)
         ids_of[part] = [row.id for row in rows]
-    both = set(ids_of["train"]) & set(ids_of["test"])
-    for one in sorted(both):
+    if tables.is_there(folder / dataset.GROUPS):
+        _scan(folder / dataset.GROUPS, "train", findings, dataset.scan_groups, ids_of["train"])
+    for image_id in sorted(set(ids_of["train"]) & set(ids_of["test"])):
         remedy = "a test image must not be trained on: take its row out of train.csv"
-        findings.append(
-            dataset.make_finding(
-                "train.csv", f"Id {one} is in sample_submission.csv too", remedy, drop_id=one, part="train"
-            )
-        )
+        file, problem = f"train.csv Id {image_id}", "is in sample_submission.csv too"
+        findings.append(dataset.make_finding(file, problem, remedy, part="train", drop_id=image_id))
     if ids_of["test"] != sorted(ids_of["test"]):
         remedy = "nothing to do: submission.csv keeps this order, which the scorer goes by"
         findings.append(dataset.make_finding("sample_submission.csv", "is not sorted by Id", remedy, "note", "test"))
     return findings, ids_of
 
 
-def _check_part(folder: Path, part: str, ids: list[str], workers: int | None, progress: bool) -> list[dict]:
+def _scan(path: Path, part: str, findings: list[dict], reader, *arguments):
+    """What ``reader`` reads from a table; adds what it finds, and for an unreadable table the finding that stops."""
+    try:
+        content, found = reader(path, *arguments)
+    except ValueError as error:
+        problem, remedy = str(error).removeprefix(str(path)).strip(" :").rsplit(": ", 1)
+        findings.append(dataset.make_finding(path.name, problem, remedy, "stop", part))
+        return []
+    findings += found
+    return content
+
+
+def _has_images(folder: Path, part: str) -> bool:
+    """Is there any channel file, or anything that takes the place of channel files?"""
+    files = dataset.list_files(folder / part)
+    return any(name.endswith(".png") for name in files) or layout.explain_part(folder, part) is not None
+
+
+def _check_part(folder: Path, part: str, ids: list[str], look, workers: int | None, progress: bool) -> list[dict]:
     """Findings about the files of one part."""
     files = dataset.list_files(folder / part)
-    if not any(name.endswith(".png") for name in files):
-        remedy = "unpack the archive there, or work on the label table alone (notebook 01)"
-        return [dataset.make_finding(f"{part}/", "holds no PNG", remedy, "stop" if part == "train" else "note", part)]
-    findings, sizes = [], {}
+    wanted = {path.name for image_id in ids for path in dataset.channel_paths("", part, image_id)}
+    if wanted.isdisjoint(files):
+        return [_explain_nothing(folder, part, ids)]
+    chunks = [(part, ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
+    workers = min(workers or processes.count_cores(), 1 + len(ids) // WORTH_A_PROCESS)
+    findings, shapes = [], {}
     bar = tqdm(total=len(ids), desc=f"check {part}", mininterval=2, disable=not progress)
-    with ThreadPoolExecutor(workers or processes.count_cores()) as pool, bar:
-        for start in range(0, len(ids), BLOCK):
-            block = ids[start : start + BLOCK]
-            for one, (image_findings, size) in zip(
-                block, pool.map(lambda one: _check_image(folder, part, one, files), block), strict=True
-            ):
-                findings += image_findings
-                sizes[one] = size
-            bar.update(len(block))
-    return findings + _size_findings(part, sizes) + _stray_findings(part, ids, files)
+    with contextlib.closing(processes.run(look, chunks, workers)) as results, bar:
+        for chunk_findings, chunk_shapes in results:
+            findings += chunk_findings
+            shapes |= chunk_shapes
+            bar.update(len(chunk_shapes))
+    return findings + _shape_findings(part, shapes) + _stray_findings(part, files, wanted)
 
 
-def _check_image(folder: Path, part: str, image_id: str, files: dict) -> tuple[list[dict], tuple[int, int] | None]:
-    """Findings about one image's four files, and their size when they agree on it."""
-    findings, sizes, contents = [], set(), {}
-    missing = [path.name for path in dataset.channel_paths("", part, image_id) if path.name not in files]
-    if missing:
-        remedy = "download the data again, or go on without this image"
-        problem = f"{', '.join(missing)} missing" if len(missing) < 4 else "none of the four channel files is there"
-        findings.append(dataset.make_finding(f"{part}/{image_id}_*.png", problem, remedy, "error", part, image_id))
-    for path in dataset.channel_paths(folder, part, image_id):
-        if path.name in missing:
-            continue
-        try:
-            data = path.read_bytes()
-            header, problem, severity = _check_file(data, path.name.endswith("green.png"))
-            sizes.add((header.width, header.height))
-            if not problem and contents.setdefault(data, path.name) != path.name:
-                problem, severity = f"is the same file as {contents[data]}", "error"
-        except (OSError, ValueError) as error:
-            problem, severity = str(error), "error"
-        if problem:
-            remedy = "download it again, or go on without this image" if severity == "error" else "nothing to do: kept"
-            findings.append(dataset.make_finding(f"{part}/{path.name}", problem, remedy, severity, part, image_id))
-    if len(sizes) > 1 or any(width != height for width, height in sizes):
-        shapes = ", ".join(f"{width} x {height}" for width, height in sorted(sizes))
-        problem = f"not one square size in its four channels ({shapes} pixels)"
-        remedy = "export the four channels alike"
-        findings.append(dataset.make_finding(f"{part}/{image_id}_*.png", problem, remedy, "error", part, image_id))
-    return findings, sizes.pop() if len(sizes) == 1 else None
+def _check_chunk(folder: Path, size: int, absent: list[str], quick: bool, chunk: tuple) -> tuple[list[dict], dict]:
+    """Findings about some images, and the shape of each (None where its files do not agree)."""
+    part, ids = chunk
+    findings, shapes = [], {}
+    for image_id in ids:
+        image = image_files.inspect_image(folder, part, image_id, size, absent, quick)
+        findings += image.findings
+        shapes[image_id] = image.shape
+    return findings, shapes
 
 
-def _check_file(data: bytes, is_green: bool) -> tuple[png.Header, str, str]:
-    """A channel file's header, problem (``""`` for none) and severity; raises ValueError for an unusable file."""
-    header = png.read_header(data)
-    plain = png.is_plain(header)
-    if plain and len(data) > 200 + header.width * header.height / 64:  # a blank field is smaller than that
-        return header, "", ""
-    pixels = png.decode(data)
-    if pixels.min() == pixels.max():
-        return header, f"is blank (all pixels {pixels.flat[0]})", "error" if is_green else "note"
-    return header, "" if plain else f"is {header.bits}-bit {header.kind}, converted to 8-bit grey", "note"
+def _explain_nothing(folder: Path, part: str, ids: list[str]) -> dict:
+    """The finding about a part without any of the files that its table asks for."""
+    wanted = f"none of its {len(ids):,} images is there ({ids[0]}_green.png and so on)"
+    found = layout.explain_part(folder, part)
+    if part == "test" and not _has_images(folder, part):
+        return dataset.make_finding("test/", wanted, dataset.NO_SUBMISSION, "note", part)
+    problem, remedy = found or ("", "unpack the archive there, or work on the label table alone (notebook 01)")
+    problem = f"{wanted}, but {problem}" if problem else wanted
+    severity = "stop" if part == "train" else "error"
+    return dataset.make_finding(f"{part}/", problem, remedy, severity, part, " ".join(ids) if part == "test" else "")
 
 
-def _size_findings(part: str, sizes: dict) -> list[dict]:
-    counts = Counter(size for size in sizes.values() if size)
-    usual = max(counts, key=counts.get, default=None)
+def _shape_findings(part: str, shapes: dict) -> list[dict]:
+    """One note about all square images of another size than most."""
+    counts = Counter(shape for shape in shapes.values() if shape and shape[0] == shape[1])
+    (usual, _), *others = counts.most_common() or [((0, 0), 0)]
+    if not others:
+        return []
+    number = sum(count for _, count in others)
+    sides = dataset.shorten([f"{count:,} of {width} x {height}" for (width, height), count in others])
+    first = dataset.shorten([one for one, shape in shapes.items() if shape in dict(others)])
+    problem = f"{number:,} images are not {usual[0]} x {usual[1]} pixels as most are, but {sides} ({first})"
     remedy = "nothing to do: resized like the others, but a pixel is another length in the cell"
-    findings = []
-    for one, size in sizes.items():
-        if size and size != usual and size[0] == size[1]:
-            problem = f"{size[0]} x {size[1]} pixels, most are {usual[0]} x {usual[1]}"
-            findings.append(dataset.make_finding(f"{part}/{one}_*.png", problem, remedy, "note", part))
-    return findings
+    return [dataset.make_finding(f"{part}/", problem, remedy, "note", part)]
 
 
-def _stray_findings(part: str, ids: list[str], files: dict) -> list[dict]:
-    wanted = {path.name for one in ids for path in dataset.channel_paths("", part, one)}
-    stray = sorted(set(files) - wanted)
+def _stray_findings(part: str, files: dict[str, int], wanted: set[str]) -> list[dict]:
+    stray = sorted(name for name, size in files.items() if size >= 0 and name not in wanted)
     if not stray:
         return []
-    problem = f"{len(stray)} files belong to no good row of {dataset.TABLES[part][0]}, first {stray[0]}"
+    problem = f"{len(stray):,} files belong to no good row of {dataset.TABLES[part][0]}: {dataset.shorten(stray)}"
     return [dataset.make_finding(f"{part}/", problem, "nothing to do: left alone", "note", part)]

@@ -5,7 +5,7 @@
     train.csv               Id,Target       "16 0" = the classes seen in that field
     sample_submission.csv   Id,Predicted    the order that a submission must keep
     train/<Id>_red.png ...  one 8-bit grey file for each channel; test/ likewise
-    groups.csv              Id,group        optional: images that must not be parted by a split
+    groups.csv              Id,group        optional: images that a split must keep together
 
 The readers stop at the first bad row; ``checks`` gathers all that is wrong with a folder in one table.
 """
@@ -20,18 +20,20 @@ from pathlib import Path
 import numpy as np
 
 from hpa_lib import labels as label_names
-from hpa_lib import png, tables
+from hpa_lib import tables
 
 TABLES = {"train": ("train.csv", "Target"), "test": ("sample_submission.csv", "Predicted")}
 GROUPS = "groups.csv"
 GOOD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")  # no blank, no "/", no leading dot: safe as a file name
+NO_SUBMISSION = "training works; no submission can be made"
 FINDINGS = ["file", "problem", "remedy", "severity", "part", "drop_id"]
+OPTIONAL = "yellow"  # the channel that a data set may lack altogether; CHANNELS = 'rgb' does without
 
 
 def read_labels(path: str | Path, on_bad: str = "strict") -> tuple[np.ndarray, np.ndarray]:
     """The Ids and the label sets of ``train.csv``, in the file's order.
 
-    A byte-order mark, CRLF line ends, blank lines and further columns do no harm and are passed over.
+    What ``tables.read_rows`` takes (a byte-order mark, semicolons, a header in lower case, ...) does no harm.
 
     Args:
         path: the CSV file, with the columns ``Id`` and ``Target``.
@@ -43,8 +45,8 @@ def read_labels(path: str | Path, on_bad: str = "strict") -> tuple[np.ndarray, n
     Raises:
         ValueError: the file, the line, what is wrong and what to do, in one sentence.
     """
-    rows, findings = scan(Path(path), "train", Path(path).name)
-    _stop_at_first(Path(path), findings, on_bad)
+    rows, findings = scan(Path(path), "train")
+    _stop_at_first(Path(path).parent, findings, on_bad)
     labels = [label_names.parse_target(row.text) for row in rows]
     return _id_array(rows), np.array(labels, np.uint8).reshape(-1, label_names.NUM_LABELS)
 
@@ -54,75 +56,104 @@ def read_sample_submission(path: str | Path, on_bad: str = "strict") -> np.ndarr
 
     Args and Raises: as ``read_labels``; the column ``Predicted`` must be there, its texts are not looked at.
     """
-    rows, findings = scan(Path(path), "test", Path(path).name)
-    _stop_at_first(Path(path), findings, on_bad)
+    rows, findings = scan(Path(path), "test")
+    _stop_at_first(Path(path).parent, findings, on_bad)
     return _id_array(rows)
 
 
 def read_groups(path: str | Path, ids: Iterable[str]) -> np.ndarray:
-    """The group of each Id, str (N,), from a table with the columns ``Id`` and ``group``.
+    """The group of each Id as a number, int (N,), from a table with the columns ``Id`` and ``group``.
+
+    An Id whose cell is blank gets a number of its own: nothing is known to belong to it. So does every Id where there
+    is no such file.
 
     Raises:
-        ValueError: an Id has no group, or two.
+        ValueError: an Id has no row, or two groups.
     """
-    rows, _ = tables.read_rows(Path(path), "group")
-    group_of = {}
+    ids, path = list(ids), Path(path)
+    if not tables.is_there(path):
+        return np.arange(len(ids))
+    group_of, findings = scan_groups(path, ids)
+    _stop_at_first(path.parent, [one for one in findings if one["drop_id"]], "strict")
+    texts = np.array([group_of[one] for one in ids], str)
+    groups = np.unique(texts, return_inverse=True)[1]
+    alone = texts == ""
+    groups[alone] = len(ids) + np.arange(alone.sum())
+    return groups
+
+
+def scan_groups(path: Path, ids: list[str]) -> tuple[dict[str, str], list[dict]]:
+    """The text of the group of each Id that has just one (``""`` for a blank cell), and the findings about the table.
+
+    Raises:
+        ValueError: the file cannot be read as such a table.
+    """
+    rows, traits = tables.read_rows(path, "group")
+    findings = _trait_findings(path.name, "train", traits)
+    texts = defaultdict(set)
     for row in rows:
-        if group_of.setdefault(row.id, row.text) != row.text:
-            raise ValueError(f"{path} line {row.line}: Id {row.id!r} is in two groups: keep one of its rows")
-    missing = [one for one in ids if one not in group_of]
-    if missing:
-        raise ValueError(f"{path}: {len(missing)} Ids have no group, first {missing[0]!r}: add them or delete the file")
-    return np.array([group_of[one] for one in ids], str)
+        texts[row.id].add(row.text.strip())
+    problems = {
+        0: ("has no row", "add a row for the image, or delete the file"),
+        2: ("is in two groups", "keep one of its rows"),
+    }
+    for image_id in ids:
+        if len(texts[image_id]) != 1:
+            problem, remedy = problems[min(len(texts[image_id]), 2)]
+            file = f"{path.name} Id {image_id}"
+            findings.append(make_finding(file, problem, remedy, part="train", drop_id=image_id))
+    group_of = {image_id: next(iter(texts[image_id])) for image_id in ids if len(texts[image_id]) == 1}
+    blank = [image_id for image_id, text in group_of.items() if not text]
+    if blank:
+        problem = f"the group is blank for {shorten(blank)}"
+        remedy = "nothing to do: each of these images is a group of its own"
+        findings.append(make_finding(path.name, problem, remedy, "note", "train"))
+    return group_of, findings
 
 
-def _id_array(rows: list[tables.Row]) -> np.ndarray:
-    return np.array([row.id for row in rows], str)
-
-
-def _stop_at_first(path: Path, findings: list[dict], on_bad: str) -> None:
-    if on_bad not in ("strict", "drop"):
-        raise ValueError(f"on_bad {on_bad!r}: use 'strict' or 'drop'")
-    errors = [finding for finding in findings if finding["severity"] == "error"]
-    if errors and on_bad == "strict":
-        first = errors[0]
-        place = f"{path.parent / first['file']}"
-        raise ValueError(f"{place}: {first['problem']}: {first['remedy']}")
-
-
-def scan(path: Path, part: str, name: str) -> tuple[list[tables.Row], list[dict]]:
+def scan(path: Path, part: str) -> tuple[list[tables.Row], list[dict]]:
     """The good rows of a table and the findings about it; of equal repeated rows the first is good."""
     rows, traits = tables.read_rows(path, TABLES[part][1])
-    findings = _trait_findings(name, part, traits)
-    rows_of = defaultdict(list)
+    findings = _trait_findings(path.name, part, traits)
+    if not rows and not traits.ragged:
+        problem = "holds no row under its header"
+        if part == "train":
+            raise ValueError(f"{path} {problem}: download it again")
+        findings.append(make_finding(path.name, problem, NO_SUBMISSION, "note", part))
+    lines, targets = defaultdict(list), defaultdict(set)
     for row in rows:
-        rows_of[row.id].append(row)
+        lines[row.id].append(row.line)
+        targets[row.id].add(frozenset(row.text.split()) if part == "train" else "")
+    conflicts = {
+        image_id: f"has different Targets on lines {shorten(lines[image_id])}"
+        for image_id, of_id in targets.items()
+        if len(of_id) > 1
+    }
     good = []
     for row in rows:
-        problem = _row_problem(row, rows_of[row.id], part)
+        problem = _row_problem(row, part, conflicts.get(row.id, ""), row.line != lines[row.id][0])
         if problem:
-            findings.append(make_finding(f"{name} line {row.line}", *problem, part=part))
+            findings.append(make_finding(f"{path.name} line {row.line} (Id {row.id[:100]!r})", *problem, part=part))
         else:
             good.append(row)
     return good, findings
 
 
-def _row_problem(row: tables.Row, same_id: list[tables.Row], part: str) -> tuple[str, str] | None:
+def _row_problem(row: tables.Row, part: str, conflict: str, is_repeat: bool) -> tuple[str, str] | None:
     """Problem and remedy of one row, or None."""
     if not GOOD_ID.fullmatch(row.id):
-        return f"Id {row.id[:100]!r} is malformed", "use letters, digits, '-', '_' and '.' only, as in a file name"
+        return "the Id is malformed", "use letters, digits, '-', '_' and '.' only, as in a file name"
     if part == "train":
         if not row.text.strip():
-            return f"Id {row.id} has an empty Target", "write its class numbers, or take the row out"
+            return "the Target is empty", "write its class numbers, or take the row out"
         try:
             label_names.parse_target(row.text)
         except ValueError as error:
             return tuple(str(error).rsplit(": ", 1))
-        if len({frozenset(one.text.split()) for one in same_id}) > 1:
-            lines = ", ".join(str(one.line) for one in same_id)
-            return f"Id {row.id} has different Targets on lines {lines}", "find out which is true and keep that one"
-    if row is not same_id[0]:
-        return f"Id {row.id} stands on line {same_id[0].line} already", "keep one of the rows"
+        if conflict:
+            return conflict, "find out which is true and keep that one"
+    if is_repeat:
+        return "repeats the Id of an earlier line", "keep one of the rows"
     return None
 
 
@@ -131,15 +162,21 @@ def _trait_findings(name: str, part: str, traits: tables.Traits) -> list[dict]:
     for line, found, wanted in traits.ragged:
         problem = f"has {found} cells where the header has {wanted}"
         findings.append(make_finding(f"{name} line {line}", problem, "quote a cell that holds a comma", part=part))
-    notes = {
-        "begins with a byte-order mark": traits.bom,
-        "has CRLF line ends": traits.crlf,
-        f"has further columns {traits.extra}": traits.extra,
-    }
-    for problem, present in notes.items():
-        if present:
-            findings.append(make_finding(name, problem, "nothing to do: passed over", "note", part))
-    return findings
+    return findings + [
+        make_finding(name, note, "nothing to do: read all the same", "note", part) for note in traits.notes
+    ]
+
+
+def _id_array(rows: list[tables.Row]) -> np.ndarray:
+    return np.array([row.id for row in rows], str)
+
+
+def _stop_at_first(folder: Path, findings: list[dict], on_bad: str) -> None:
+    if on_bad not in ("strict", "drop"):
+        raise ValueError(f"on_bad {on_bad!r}: use 'strict' or 'drop'")
+    errors = [finding for finding in findings if finding["severity"] == "error"]
+    if errors and on_bad == "strict":
+        raise ValueError(make_sentence(folder, errors[0]))
 
 
 def make_finding(
@@ -149,31 +186,54 @@ def make_finding(
     return dict(zip(FINDINGS, (file, problem, remedy, severity, part, drop_id), strict=True))
 
 
+def make_sentence(folder: str | Path, finding: dict) -> str:
+    """A finding as the sentence of an error."""
+    return f"{folder}/{finding['file']}: {finding['problem']}: {finding['remedy']}"
+
+
+def shorten(items: list, most: int = 3) -> str:
+    """The first few of a list and how many follow: ``a, b, c and 5 more``."""
+    rest = f" and {len(items) - most:,} more" if len(items) > most else ""
+    return ", ".join(map(str, items[:most])) + rest
+
+
 def channel_paths(folder: str | Path, part: str, image_id: str) -> list[Path]:
     """The four files of one image, in the order red, green, blue, yellow."""
     return [Path(folder) / part / f"{image_id}_{channel}.png" for channel in label_names.CHANNELS]
 
 
-def read_channel(path: str | Path) -> np.ndarray:
-    """The pixels of one channel file, uint8 (height, width).
+def list_absent_channels(folder: str | Path) -> list[str]:
+    """The channels that a data set lacks altogether: ``["yellow"]`` where a part has green files but no yellow one."""
+    for part in TABLES:
+        ends = {name.rpartition("_")[2] for name in list_files(Path(folder) / part)}
+        if "green.png" in ends and f"{OPTIONAL}.png" not in ends:
+            return [OPTIONAL]
+    return []
+
+
+def check_channels(description: dict, channels: str) -> None:
+    """Refuse a channel mode that a data set has no files for.
+
+    Args:
+        description: what notebook 00 stored as ``data/dataset.json``.
+        channels: ``"rgby"``, ``"rgb_merge"`` or ``"rgb"``.
 
     Raises:
-        ValueError: the file is missing, damaged, or not one channel; the sentence names it.
+        ValueError: the mode uses yellow and the data set has none.
     """
-    try:
-        return png.decode(Path(path).read_bytes())
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}): run `hpa check` on the data folder") from None
-    except ValueError as error:
-        raise ValueError(f"{path} {error}: download it again, or go on without it with ON_BAD = 'drop'") from None
+    absent = description.get("channels_missing", [])
+    if absent and channels != "rgb":
+        raise ValueError(
+            f"CHANNELS = {channels!r} uses {', '.join(absent)}, which this data lacks: set CHANNELS = 'rgb'"
+        )
 
 
 def fingerprint(folder: str | Path) -> str:
     """Sixteen hex digits that change with the tables' content or any image's name or length (not with its date)."""
     digest = hashlib.sha256()
     for name in ("train.csv", "sample_submission.csv", GROUPS):
-        path = Path(folder) / name
-        digest.update(path.read_bytes() if path.exists() else b"absent")
+        path = tables.find(Path(folder) / name)
+        digest.update(path.read_bytes() if path.is_file() else b"absent")
     for part in TABLES:
         for name, size in sorted(list_files(Path(folder) / part).items()):
             digest.update(f"{part}/{name} {size}\n".encode())
@@ -181,8 +241,15 @@ def fingerprint(folder: str | Path) -> str:
 
 
 def list_files(folder: Path) -> dict[str, int]:
-    """Name -> bytes of every visible file in a folder, which need not exist."""
+    """Name -> bytes of every visible file in a folder, which need not exist; -1 for a link that leads nowhere."""
     if not folder.is_dir():
         return {}
+    sizes = {}
     with os.scandir(folder) as entries:
-        return {entry.name: entry.stat().st_size for entry in entries if not entry.name.startswith(".")}
+        for entry in entries:
+            if not entry.name.startswith("."):
+                try:
+                    sizes[entry.name] = entry.stat().st_size
+                except OSError:
+                    sizes[entry.name] = -1
+    return sizes

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 import pandas as pd
+import scipy.sparse
+import scipy.sparse.csgraph
 
 THUMB = 32  # pixels: side of the picture that is hashed
 WAVES = 8  # cosine waves a side: WAVES * WAVES bits a channel
@@ -79,21 +81,13 @@ def merge_groups(groups: Iterable, pairs: np.ndarray) -> np.ndarray:
         groups: (N,), any values; equal ones stay together. ``range(N)`` when every image stands alone.
         pairs: int (P, 2) from ``find_pairs``.
     """
-    _, parents = np.unique(np.asarray(groups), return_inverse=True)
-    _, first_rows = np.unique(parents, return_index=True)
-    roots = first_rows[parents]  # each image points to the first of its group
-    for left, right in pairs:
-        left, right = _root(roots, left), _root(roots, right)
-        roots[max(left, right)] = min(left, right)
-    roots = np.array([_root(roots, row) for row in range(len(roots))], int)
-    return np.unique(roots, return_inverse=True)[1]
-
-
-def _root(roots: np.ndarray, row: int) -> int:
-    while roots[row] != row:
-        roots[row] = roots[roots[row]]  # shorten the way for the next one
-        row = roots[row]
-    return int(row)
+    _, first_rows, inverse = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    number = len(inverse)
+    edges = np.concatenate([pairs, np.stack([np.arange(number), first_rows[inverse]], axis=1)])  # to the group's first
+    graph = scipy.sparse.coo_array((np.ones(len(edges), bool), edges.T), shape=(number, number))
+    parts = scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
+    _, first_rows, inverse = np.unique(parts, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first_rows))[inverse]  # numbered by first image
 
 
 def _thumb(image: np.ndarray) -> np.ndarray:

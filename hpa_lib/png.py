@@ -14,7 +14,13 @@ from kornia_rs import io as kornia_io
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_SIDE = 16384  # pixels; larger headers are damage or an attack on memory
 MIN_16_BIT_PEAK = 4096  # of 65535; below this the file holds 8- or 12-bit numbers in 16-bit boxes
+HEADER_BYTES = 33  # the signature and the header chunk
+FORMATS = {b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"RIFF": "WebP", b"BM": "BMP"}
 KINDS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
+
+
+class OtherForm(ValueError):
+    """The file is whole but not one channel as grey PNG: it must be exported anew, not downloaded again."""
 
 
 class Header(NamedTuple):
@@ -38,10 +44,7 @@ def read_header(data: bytes) -> Header:
     Raises:
         ValueError: the bytes are not a whole PNG; the sentence says what is wrong, without the file's name.
     """
-    if not data:
-        raise ValueError("is empty (0 bytes)")
-    if not data.startswith(SIGNATURE):
-        raise ValueError(f"is not a PNG (it begins with {data[:8]!r})")
+    _check_signature(data)
     header, position, kind = None, len(SIGNATURE), b""
     while kind != b"IEND":
         length, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
@@ -54,6 +57,29 @@ def read_header(data: bytes) -> Header:
             header = _parse_header(kind, data[position + 8 : end])
         position = end + 4
     return header
+
+
+def peek_header(data: bytes) -> Header:
+    """The header of a PNG from its first ``HEADER_BYTES`` bytes, and nothing about the rest of the file.
+
+    Raises:
+        ValueError: as ``read_header``.
+    """
+    _check_signature(data)
+    if len(data) < HEADER_BYTES:
+        raise ValueError(f"is cut off after {len(data)} bytes")
+    return _parse_header(data[12:16], data[16:29])
+
+
+def _check_signature(data: bytes) -> None:
+    if not data:
+        raise ValueError("is empty (0 bytes)")
+    if data.startswith(SIGNATURE):
+        return
+    for magic, name in FORMATS.items():
+        if data.startswith(magic):
+            raise OtherForm(f"is a {name} file, not a PNG")
+    raise ValueError(f"is not a PNG (it begins with {data[:8]!r})")
 
 
 def _parse_header(kind: bytes, body: bytes) -> Header:
@@ -72,16 +98,21 @@ def is_plain(header: Header) -> bool:
     return header.bits == 8 and header.kind == "grey"
 
 
-def decode(data: bytes) -> np.ndarray:
+def decode(data: bytes, header: Header | None = None) -> np.ndarray:
     """The pixels of a channel file as uint8 (height, width).
 
     16-bit values are scaled by 255 / 65535. A colour image passes when each of its planes is empty or equal to one
     and the same picture (grey saved as RGB, or one stain painted in its colour); an alpha plane must be opaque.
 
+    Args:
+        data: the file's bytes.
+        header: what ``read_header`` gave for them, where it was called before.
+
     Raises:
-        ValueError: the file is damaged, or a conversion would guess; the sentence does not hold the file's name.
+        ValueError: the file is damaged; the sentence does not hold the file's name.
+        OtherForm: a conversion would guess.
     """
-    pixels = _inflate(data, read_header(data))
+    pixels = _inflate(data, header or read_header(data))
     if pixels is None:
         raise ValueError("cannot be decoded although its checksums are right: its writer was broken")
     if pixels.ndim == 3:
@@ -104,16 +135,16 @@ def _inflate(data: bytes, header: Header) -> np.ndarray | None:
 
 def _one_plane(pixels: np.ndarray) -> np.ndarray:
     if pixels.shape[2] == 4 and pixels[..., 3].min() < np.iinfo(pixels.dtype).max:
-        raise ValueError("has transparent pixels, which have no meaning here")
+        raise OtherForm("has transparent pixels, which have no meaning here")
     plane = pixels[..., :3].max(axis=2)
     for color in range(3):
         if pixels[..., color].any() and not np.array_equal(pixels[..., color], plane):
-            raise ValueError("is a colour image whose planes hold different pictures, not one channel")
+            raise OtherForm("is a colour image whose planes hold different pictures, not one channel")
     return plane
 
 
 def _to_8_bit(pixels: np.ndarray) -> np.ndarray:
     peak = int(pixels.max())
     if 0 < peak < MIN_16_BIT_PEAK:
-        raise ValueError(f"is 16-bit but its brightest pixel is {peak} of 65535: 8- or 12-bit numbers in 16-bit boxes")
+        raise OtherForm(f"is 16-bit but its brightest pixel is {peak} of 65535: 8- or 12-bit numbers in 16-bit boxes")
     return ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)

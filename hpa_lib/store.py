@@ -160,9 +160,9 @@ def save_table(out: Path, name: str, table: pd.DataFrame) -> Path:
 
 
 def load_table(out: Path, name: str) -> pd.DataFrame:
-    """Read a table that ``save_table`` wrote; texts stay texts (``Id``, ``Target``, ``Predicted``)."""
-    texts = {"Id": str, "Target": str, "Predicted": str}
-    return pd.read_csv(need(out, name), dtype=texts, keep_default_na=True)
+    """Read a table that ``save_table`` wrote; texts stay texts (``Id``, ``Target``, ``Predicted``), also ``NA``."""
+    texts = dict.fromkeys(["Id", "Target", "Predicted", "train_id", "test_id"], str)
+    return pd.read_csv(need(out, name), dtype=texts, keep_default_na=False, na_values=[""])
 
 
 def save_figure(out: Path, name: str, fig) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hpa_lib import intervals, metrics
+from hpa_lib import intervals, metrics, tables
 from hpa_lib import labels as label_names
 
 COLUMN = "Predicted"
@@ -77,8 +77,12 @@ def read(path: Path, column: str = COLUMN) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_ids(path: Path) -> np.ndarray:
-    """The ids of a ``sample_submission.csv``, str (N,), in its order."""
-    return read(path)[0]
+    """The ids of a ``sample_submission.csv``, str (N,), in its order; of equal Ids the first.
+
+    The file only gives the Ids: it is read as ``tables.read_rows`` reads, whatever program saved it.
+    """
+    rows, _ = tables.read_rows(Path(path), COLUMN)
+    return np.array(list(dict.fromkeys(row.id for row in rows if row.id)), str)
 
 
 def check(submission_path: Path, sample_path: Path) -> list[str]:

@@ -1,10 +1,20 @@
-"""The rows of a CSV table with their line numbers, or one sentence about why it cannot be read."""
+"""The rows of a CSV table with their line numbers, or one sentence about why it cannot be read.
+
+The one lenient reader: whatever only gives Ids and a second column is read here, as spreadsheets and other tools save
+it. A submission itself is held to Kaggle's own form (``submission``).
+"""
 
 import csv
 import io
-import re
+import os
+import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+ZIP_MAGIC = b"PK\x03\x04"
+MAX_UNZIPPED = 200 * 2**20  # bytes of a table in a zip archive; Kaggle's have 1.4 MB
 
 
 class Row(NamedTuple):
@@ -18,28 +28,40 @@ class Row(NamedTuple):
 class Traits(NamedTuple):
     """What is unusual about a table: marks that do no harm, and lines with too few or too many cells."""
 
-    bom: bool  # begins with a byte-order mark
-    crlf: bool  # has CR or CRLF line ends
-    extra: list[str]  # further columns
+    notes: list[str]  # such as "has CRLF line ends"
     ragged: list[tuple[int, int, int]]  # line, cells found, cells wanted
+
+
+def find(path: Path) -> Path:
+    """``path``, or the zip archive beside it that Kaggle hands out in its place (``train.csv.zip``)."""
+    zipped = path.with_name(f"{path.name}.zip")
+    return zipped if zipped.is_file() and not path.exists() else path
+
+
+def is_there(path: Path) -> bool:
+    """Is there such a table, its zip archive, or a link that should lead to it?"""
+    return os.path.lexists(find(path))
 
 
 def read_rows(path: Path, second: str) -> tuple[list[Row], Traits]:
     """The rows of a table with the columns ``Id`` and ``second``, their content unchecked, and the table's traits.
 
-    Columns may stand in any order. Blank lines are passed over; ragged lines are in the traits, not in the rows.
+    Columns may stand in any order and be spelled in any case, between commas, semicolons or tabs; the table may be a
+    zip archive of one CSV file. Blank lines are passed over; ragged lines are in the traits, not in the rows.
 
     Raises:
         ValueError: the file cannot be read as such a table.
     """
-    data = _read_bytes(path)
+    stored = _read_bytes(path)
+    data = _unzip(path, stored) if stored.startswith(ZIP_MAGIC) else stored
     text = _decode(path, data)
+    separator, header = _find_header(path, text, second)
+    folded = [name.casefold() for name in header]
+    columns = [folded.index(name.casefold()) for name in ("Id", second)]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    rows, ragged = [], []
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header = [name.strip() for name in next(reader, [])]
-        columns = _find_columns(path, header, second)
-        extra = [name for name in header if name not in ("Id", second)]
-        rows, ragged = [], []
+        next(reader)
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
@@ -49,17 +71,40 @@ def read_rows(path: Path, second: str) -> tuple[list[Row], Traits]:
             rows.append(Row(reader.line_num, *(cells[column] for column in columns)))
     except csv.Error as error:
         raise ValueError(f"{path} line {reader.line_num}: {error}: look for a stray quotation mark") from None
-    if not rows and not ragged:
-        raise ValueError(f"{path} holds no row under its header: download it again")
-    return rows, Traits(data.startswith(b"\xef\xbb\xbf"), b"\r" in data, extra, ragged)
+    extra = [name for column, name in enumerate(header) if column not in columns]
+    notes = {
+        "is a zip archive, read as the table in it": data is not stored,
+        "begins with a byte-order mark": data.startswith(b"\xef\xbb\xbf"),
+        "has CRLF line ends": b"\r" in data,
+        f"has {SEPARATORS[separator]} between its cells": separator != ",",
+        f"has the header {', '.join(header)}": [header[column] for column in columns] != ["Id", second],
+        f"has further columns: {', '.join(extra)}": extra,
+    }
+    return rows, Traits([note for note, present in notes.items() if present], ragged)
 
 
 def _read_bytes(path: Path) -> bytes:
+    place = find(path)
     try:
-        return path.read_bytes()
+        return place.read_bytes()
     except OSError as error:
+        if place.is_symlink() and not place.exists():
+            raise ValueError(f"{path} is a link whose target is missing: fetch the file that it names") from None
         reason = "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise ValueError(f"{path} {reason}: point DATA at the folder that holds {path.name}") from None
+
+
+def _unzip(path: Path, data: bytes) -> bytes:
+    """The one CSV file in a zip archive."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as opened:
+            inside = [info for info in opened.infolist() if info.filename.lower().endswith(".csv")]
+            inside = [info for info in inside if not info.filename.startswith("__MACOSX")]
+            if len(inside) == 1 and inside[0].file_size <= MAX_UNZIPPED:
+                return opened.read(inside[0])
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is a zip archive that cannot be unpacked ({error}): unpack it yourself") from None
+    raise ValueError(f"{path} is a zip archive or a spreadsheet without one CSV file in it: save the table as CSV")
 
 
 def _decode(path: Path, data: bytes) -> str:
@@ -71,13 +116,22 @@ def _decode(path: Path, data: bytes) -> str:
         raise ValueError(f"{path} is not UTF-8 text at byte {error.start}: save it as CSV in UTF-8") from None
 
 
-def _find_columns(path: Path, header: list[str], second: str) -> tuple[int, int]:
-    if header == [] or header == [""]:
+def _find_header(path: Path, text: str, second: str) -> tuple[str, list[str]]:
+    """The separator that parts the two columns, and the names of all columns."""
+    counts = {}
+    for separator in SEPARATORS:
+        try:
+            first = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
+        except csv.Error as error:
+            raise ValueError(f"{path} line 1: {error}: look for a stray quotation mark") from None
+        header = [name.strip() for name in first]
+        folded = [name.casefold() for name in header]
+        counts = {name: max(counts.get(name, 0), folded.count(name.casefold())) for name in ("Id", second)}
+        if folded.count("id") == 1 and folded.count(second.casefold()) == 1:
+            return separator, header
+    if not text.strip():
         raise ValueError(f"{path} is empty: its first line must be Id,{second}")
-    for name in ("Id", second):
-        if header.count(name) == 1:
-            continue
-        found = "twice" if name in header else "no"
-        hint = " with commas between" if len(header) == 1 and re.search(r"[;\t|]", header[0]) else ""
-        raise ValueError(f"{path} has {found} column {name!r} in {header}: the first line must be Id,{second}{hint}")
-    return header.index("Id"), header.index(second)
+    name, count = next((item for item in counts.items() if item[1] != 1), (second, 0))
+    found = "twice" if count > 1 else "no"
+    line = text.splitlines()[0][:80]
+    raise ValueError(f"{path} has {found} column {name!r} in its first line {line!r}: it must be Id,{second}")

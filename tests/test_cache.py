@@ -73,7 +73,7 @@ def test_a_bad_file_is_named_by_another_process_too(tiny_dataset, tmp_path, monk
     monkeypatch.setattr(cache, "CHUNK_BYTES", 2 * 32 * 32 * 4)
     file = data / "train" / "train-0003_green.png"
     file.write_bytes(file.read_bytes()[:300])
-    with pytest.raises(ValueError, match=r"train-0003_green\.png is cut off after 300 bytes"):
+    with pytest.raises(ValueError, match=r"train-0003_green\.png: is cut off after 300 bytes"):
         build(data, tmp_path, workers=2)
     assert not (tmp_path / "cache" / "train_32").exists()
 
@@ -91,6 +91,36 @@ def test_a_changed_source_is_decoded_again(tiny_dataset, tmp_path):
     cv2.imwrite(str(data / "train" / f"{ids[2]}_blue.png"), np.full((32, 32), 77, np.uint8))
     build(data, tmp_path)
     assert (cache.load(path)[1][2, :, :, 2] == 77).all()
+
+
+def test_a_source_of_equal_length_and_another_date_is_decoded_again(tiny_dataset, tmp_path):
+    data = tiny_dataset()
+    file = data / "train" / "train-0002_blue.png"
+    cv2.imwrite(str(file), np.pad(np.full((16, 16), 70, np.uint8), 8))
+    ids, path = build(data, tmp_path)
+    length = file.stat().st_size
+    cv2.imwrite(str(file), np.pad(np.full((16, 16), 71, np.uint8), 8))
+    assert file.stat().st_size == length
+    os.utime(file, (10**9, 10**9))
+    build(data, tmp_path)
+    assert cache.load(path)[1][2, :, :, 2].max() == 71
+
+
+def test_a_channel_that_the_data_lacks_is_zeros_until_it_is_there(tiny_dataset, tmp_path):
+    data = tiny_dataset()
+    away = tmp_path / "away"
+    away.mkdir()
+    for file in data.glob("*/*_yellow.png"):
+        file.rename(away / file.name)
+    ids, path = build(data, tmp_path, absent=["yellow"])
+    assert (cache.load(path)[1][..., 3] == 0).all()
+    assert json.loads((path / "manifest.json").read_text())["channels_missing"] == ["yellow"]
+    with pytest.raises(ValueError, match=r"train-0000_yellow\.png cannot be read"):
+        build(data, tmp_path)
+    for file in away.glob("train*"):
+        file.rename(data / "train" / file.name)
+    build(data, tmp_path)
+    np.testing.assert_array_equal(cache.load(path)[1], plain_decode(data, "train", ids, 32))
 
 
 def test_other_ids_make_another_cache(tiny_dataset, tmp_path):
@@ -158,10 +188,10 @@ def test_a_source_changed_between_kill_and_next_run_is_decoded_again(tiny_datase
     monkeypatch.setattr(cache, "BLOCK_BYTES", 2 * 32 * 32 * 4)
     read = cache.read_image
 
-    def stop_at_fifth(data, part, image_id, size):
+    def stop_at_fifth(data, part, image_id, size, absent):
         if image_id.endswith("4"):
             raise KeyboardInterrupt
-        return read(data, part, image_id, size)
+        return read(data, part, image_id, size, absent)
 
     monkeypatch.setattr(cache, "read_image", stop_at_fifth)
     with pytest.raises(KeyboardInterrupt):
@@ -185,7 +215,7 @@ def test_bad_input_names_the_file_and_leaves_no_cache(tiny_dataset, tmp_path):
     data = tiny_dataset()
     file = data / "train" / "train-0003_green.png"
     file.write_bytes(file.read_bytes()[:300])
-    with pytest.raises(ValueError, match=r"train-0003_green\.png is cut off after 300 bytes"):
+    with pytest.raises(ValueError, match=r"train-0003_green\.png: is cut off after 300 bytes"):
         build(data, tmp_path)
     file.unlink()
     with pytest.raises(ValueError, match=r"train-0003_green\.png cannot be read"):
@@ -194,7 +224,7 @@ def test_bad_input_names_the_file_and_leaves_no_cache(tiny_dataset, tmp_path):
 
 
 def test_larger_than_the_source_is_refused(tiny_dataset, tmp_path):
-    with pytest.raises(ValueError, match=r"32 pixels wide, less than size 64: use IMAGE_SIZE = 32"):
+    with pytest.raises(ValueError, match=r"32 x 32 pixels, less than the size 64: use IMAGE_SIZE = 32"):
         build(tiny_dataset(), tmp_path, 64)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import papermill
 import pytest
 
-from hpa_lib import cache, checks, dataset, store
+from hpa_lib import cache, checks, dataset, png, store
 from hpa_lib import labels as label_names
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -61,6 +61,44 @@ def test_drop_goes_on_without_the_bad_ones_and_records_them(bad_dataset, tmp_pat
     cached_ids, images = cache.load(out / "cache" / "train_32")
     np.testing.assert_array_equal(cached_ids, ids)
     assert images.shape == (23, 32, 32, 4)
+
+
+def test_images_for_training_only_and_no_yellow_go_through(tiny_dataset, tmp_path):
+    data, out = tiny_dataset(images=24), tmp_path / "out"
+    for path in [*data.glob("test/*.png"), *data.glob("train/*_yellow.png")]:
+        path.unlink()
+    printed = run("00_data.ipynb", tmp_path, DATA=str(data), OUT=str(out), **SMALL)
+    assert "24 labelled images, 0 test images" in printed and "no submission can be made" in printed
+    description = store.load_json(out, "data/dataset.json")
+    assert (description["test_images"], description["channels_missing"]) == (0, ["yellow"])
+    assert not cache.load(out / "cache" / "train_32")[1][..., 3].any()
+    with pytest.raises(ValueError, match="set CHANNELS = 'rgb'"):
+        dataset.check_channels(description, "rgby")
+
+
+@pytest.mark.slow
+def test_archives_and_a_table_corrected_between_two_runs(tiny_dataset, tmp_path):
+    data, out = tiny_dataset(images=24), tmp_path / "out"
+    for part in ("train", "test"):
+        shutil.make_archive(str(data / part), "zip", data, part)
+        shutil.rmtree(data / part)
+    (data / "groups.csv").write_text("Id,group\n" + "".join(f"train-{number:04d},\n" for number in range(24)))
+    run("00_data.ipynb", tmp_path, DATA=str(data), OUT=str(out), **SMALL)
+    cached = (out / "cache" / "train_32" / "images.npy").stat().st_mtime_ns
+    before = store.load_json(out, "data/dataset.json")
+    assert (before["path"], before["groups"], before["channels_missing"]) == (str(data), 24, [])
+    text = (data / "train.csv").read_text()
+    (data / "train.csv").write_text(text.replace("train-0000,", "train-0000,27 ", 1))
+    run("00_data.ipynb", tmp_path, DATA=str(data), OUT=str(out), **SMALL)
+    after = store.load_json(out, "data/dataset.json")
+    assert after["label_counts"][27] == before["label_counts"][27] + 1
+    assert after["data_hash"] != before["data_hash"]
+    assert (out / "cache" / "train_32" / "images.npy").stat().st_mtime_ns == cached
+
+
+def test_an_image_smaller_than_the_size_stops_before_the_cache(tiny_dataset, tmp_path):
+    with pytest.raises(papermill.PapermillExecutionError, match="less than the size 64: use IMAGE_SIZE = 32"):
+        run("00_data.ipynb", tmp_path, DATA=str(tiny_dataset()), OUT=str(tmp_path / "out"), MORE_SIZES="64", **SMALL)
 
 
 @pytest.mark.slow
@@ -134,7 +172,8 @@ def test_real_pngs_go_through_check_cache_and_duplicates(real_dataset, tmp_path)
     _, test_images = cache.load(cache.build(real_dataset, test_ids, "test", 128, tmp_path / "cache", progress=False))
     assert images.shape == (8, 128, 128, 4) and test_images.shape == (2, 128, 128, 4)
     for row, image_id in enumerate(ids):  # area averaging keeps each channel's mean
-        means = [dataset.read_channel(path).mean() for path in dataset.channel_paths(real_dataset, "train", image_id)]
+        files = dataset.channel_paths(real_dataset, "train", image_id)
+        means = [png.decode(path.read_bytes()).mean() for path in files]
         np.testing.assert_allclose(images[row].mean(axis=(0, 1)), means, atol=0.5)
 
 

@@ -117,7 +117,7 @@ def test_check_tells_findings_by_the_exit_code(hpa, tiny_dataset, tmp_path):
     assert hpa("check", data)[0] == 0
     next((data / "train").glob("*_red.png")).unlink()
     code, out, _ = hpa("check", data)
-    assert code == 1 and "_red.png" in out
+    assert code == 1 and "red missing" in out
     assert hpa("check", tmp_path / "nowhere")[0] == 1
 
 

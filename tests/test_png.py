@@ -47,3 +47,28 @@ def test_chunk_checksums_count_the_streams_own_does_not():
 def test_a_file_with_right_checksums_and_no_picture_is_refused(rows):
     with pytest.raises(ValueError, match="cannot be decoded although its checksums are right"):
         png.decode(pack((8, 8, 8, 0, 0, 0, 0), rows))
+
+
+def test_16_bit_is_scaled_and_rounded_not_cut():
+    values = np.array([[0, 100, 129, 1000, 3000, 40000, 65407, 65535]], np.uint16)
+    decoded = png.decode(cv2.imencode(".png", values)[1].tobytes())
+    assert decoded.tolist() == [[0, 0, 1, 4, 12, 156, 255, 255]]  # round(v / 257); v >> 8 gives 3, 11, 156, 255
+    np.testing.assert_array_equal(decoded, np.round(values / 257).astype(np.uint8))
+
+
+@pytest.mark.parametrize("peak, is_read", [(4095, False), (4096, True)])
+def test_numbers_of_12_bits_in_16_are_refused(peak, is_read):
+    content = cv2.imencode(".png", np.array([[0, peak]], np.uint16))[1].tobytes()
+    if is_read:
+        assert png.decode(content).tolist() == [[0, 16]]
+    else:
+        with pytest.raises(png.OtherForm, match="brightest pixel is 4095 of 65535"):
+            png.decode(content)
+
+
+def test_a_peek_sees_what_a_whole_reading_sees():
+    content = cv2.imencode(".png", np.zeros((3, 8), np.uint16))[1].tobytes()
+    assert png.peek_header(content[: png.HEADER_BYTES]) == png.read_header(content) == (8, 3, 16, "grey")
+    for damaged in (b"", content[:20], b"<html>", cv2.imencode(".jpg", np.zeros((8, 8)))[1].tobytes()):
+        with pytest.raises(ValueError):
+            png.peek_header(damaged[: png.HEADER_BYTES])

@@ -24,6 +24,15 @@ def test_split_goes_out_and_comes_back(tmp_path):
     assert (labels == LABELS[[2, 0]]).all() and groups.tolist() == [1, 0]
 
 
+def test_ids_that_look_like_missing_values_stay_texts(tmp_path):
+    names = np.array(["NA", "null", "nan", "None"])
+    labels = np.eye(4, 28, dtype=np.uint8)
+    labels[3] = 0
+    store.save_split(tmp_path, names, labels, np.arange(4), np.zeros(4, int))
+    ids, again, _, _ = store.load_split(tmp_path)
+    assert ids.tolist() == names.tolist() and (again == labels).all()
+
+
 def test_probs_go_out_and_come_back(tmp_path):
     probs = np.random.default_rng(0).random((3, 28)).astype(np.float32)
     store.save_probs(tmp_path, "one", "val", IDS, probs)

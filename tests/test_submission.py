@@ -155,6 +155,28 @@ def test_a_table_of_other_images_is_refused(ids, words):
         submission.make_table(np.array(ids), np.ones((4, NUM_LABELS)), IDS)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeff" + GOOD,
+        GOOD.replace("\n", "\r\n"),
+        GOOD.replace("Id,Predicted", " id , PREDICTED "),
+        GOOD.replace(",", ";"),
+        GOOD.replace(",", "\t"),
+        "Predicted,Id\n" + "".join(f"0,{one}\n" for one in IDS),
+        "Id,Predicted\n" + "".join(f'"{one}","0"\n' for one in IDS),
+        "Id,Predicted\n" + "".join(f"{one},\n" for one in IDS),
+        "Id,Predicted,Usage\n" + "".join(f"{one},99,Public\n" for one in IDS),
+        GOOD + "id-0,0\n",
+    ],
+    ids=["mark", "crlf", "header", "semicolons", "tabs", "order", "quotes", "no labels", "columns", "repeat"],
+)
+def test_a_sample_of_any_program_gives_the_ids_and_their_order(tmp_path, content):
+    path = write_text(tmp_path / "sample_submission.csv", content)
+    assert submission.read_ids(path).tolist() == IDS.tolist()
+    assert submission.check(write_text(tmp_path / "mine.csv", GOOD), path) == []
+
+
 def test_the_competitions_own_sample_passes(real_samples, tmp_path):
     sample = real_samples / "sample_submission.csv"
     ids = submission.read_ids(sample)
