@@ -48,7 +48,7 @@ ROOMS = {  # room -> the rooms it may import; figures, models and synthetic are 
     "plan": "",
     "profiles": "paths",
     "batch": "plan provenance store",
-    "__main__": "paths plan profiles batch store synthetic checks models labels submission",
+    "__main__": "paths plan profiles batch store synthetic dataset checks models labels submission",
     "__init__": "",
 }
 ONLY_IN = {  # package -> the files or rooms that may name it
