@@ -118,3 +118,15 @@ def test_a_slow_git_does_not_stop_a_training(monkeypatch):
 
     monkeypatch.setattr("subprocess.run", hang)
     assert device.versions()["commit"] == "unknown"
+
+
+def test_keras_settings_that_cannot_work_are_refused(monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="the Keras backend 'torch' is not supported"):
+        patch.setattr(keras.backend, "backend", lambda: "torch")
+        device.setup("float32")
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match="image_data_format 'channels_first' is not supported"):
+            device.setup("float32")
+    finally:
+        keras.config.set_image_data_format("channels_last")

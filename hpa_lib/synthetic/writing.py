@@ -93,6 +93,11 @@ def write_dataset(
     return out
 
 
+def is_synthetic(table: str | Path) -> bool:
+    """Whether the generator wrote a label table: its card is in the same folder or, for ``truth/``, in the one above."""
+    return any((folder / cards.CARD).exists() for folder in list(Path(table).expanduser().resolve().parents)[:2])
+
+
 def check_version(data: Path) -> None:
     """Refuse a set that another version of the generator drew: its images and labels are not those of today's.
 
