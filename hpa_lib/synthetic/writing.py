@@ -94,7 +94,7 @@ def write_dataset(
 
 
 def is_synthetic(table: str | Path) -> bool:
-    """Whether the generator wrote a label table: its card is in the same folder or, for ``truth/``, in the one above."""
+    """Whether the generator wrote a label table: its card is beside it or, for ``truth/``, in the folder above."""
     return any((folder / cards.CARD).exists() for folder in list(Path(table).expanduser().resolve().parents)[:2])
 
 
