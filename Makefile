@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .PHONY: help demo test slow lab check bench browser lock clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
 
 $(STAMP): requirements.lock pyproject.toml
 	@[ -n "$(PYTHON)" ] && $(PYTHON) -c '$(RIGHT_VERSION)' || \

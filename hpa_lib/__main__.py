@@ -55,7 +55,7 @@ def _add_data_commands(commands) -> None:
 def _add_run(commands) -> None:
     run = commands.add_parser("run", help="run the notebooks headlessly and strictly")
     run.add_argument("--profile", default="demo", metavar="demo|course|kaggle", help="default: demo")
-    run.add_argument("--only", default="", metavar="01,05", help="notebook numbers or step names, with commas")
+    run.add_argument("--only", default="", metavar="01,05", help="notebooks (number or name) or steps, with commas")
     run.add_argument("--data", default="", metavar="DIR", help="data folder in Kaggle's layout")
     run.add_argument("--out", default="", metavar="DIR", help="folder of this run set")
     run.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
@@ -88,21 +88,60 @@ def run_command(options: argparse.Namespace) -> int:
     settings = dict(options.p)
     for name in {"DATA", "OUT"} & set(settings):
         raise plan.Refused(f"-p {name}: use --{name.lower()} DIR, which holds for the whole run")
-    data, out = options.data or profile["data"], Path(options.out or profile["out"]).expanduser().resolve()
-    if data:
-        data = Path(data).expanduser().resolve()
-        paths.synthetic_profile(data)  # refuses a missing folder that notebook 00 would not draw
-    elif paths.find_data()[1] == "synthetic default":
-        raise plan.Refused(f"profile {options.profile} is for Kaggle's data: name its folder with --data or HPA_DATA")
-    fixed = profile["shared"] | {"DATA": data, "OUT": out}
+    plan.check_keras()
+    out = Path(options.out or profile["out"]).expanduser().resolve()
+    folder = options.notebooks or paths.PROJECT / "notebooks"
     only = [part.strip() for part in options.only.split(",") if part.strip()]
-    steps = plan.make_plan(
-        profile["steps"], options.notebooks or paths.PROJECT / "notebooks", only, settings=settings, fixed=fixed
-    )
+    chosen = plan.choose_steps(profile["steps"], folder, only)
+    makes_data = any(number == "00" for _, number, _ in chosen)
+    data = _choose_data(options, profile["data"], out, makes_data)
+    steps = plan.make_plan(chosen, folder, settings=settings, fixed=profile["shared"] | {"DATA": data, "OUT": out})
+    if data and not makes_data and not data.exists() and any("DATA" in step.parameters for step in steps):
+        raise plan.Refused(f"the data {data} is not there: name its folder with --data, or run 00_data.ipynb too")
     if options.dry_run:
         print(*(f"{step.name}: {step.notebook.name} {step.parameters}" for step in steps), sep="\n")
         return 0
     return _run(steps, out, options)
+
+
+def _choose_data(options: argparse.Namespace, default: Path | str, out: Path, makes_data: bool) -> Path | str:
+    """What the notebooks get as ``DATA``; empty where they search for it, which has found a folder here too.
+
+    A run set knows the data that it was made of, and keeps it unless notebook 00 is run again (``makes_data``).
+    """
+    from hpa_lib import paths, plan, synthetic
+
+    data, source = paths.find_data(options.data or default)
+    if not makes_data and (out / "data" / "dataset.json").exists():
+        return _data_of_run_set(out, data if options.data else None)
+    if source == "synthetic default":
+        raise plan.Refused(f"profile {options.profile} is for Kaggle's data: name its folder with --data or HPA_DATA")
+    name = paths.synthetic_profile(data)  # refuses a missing folder that notebook 00 would not draw
+    if name and name not in synthetic.PROFILES:
+        names = ", ".join(paths.SYNTHETIC + known for known in synthetic.PROFILES)
+        raise plan.Refused(f"the data {data} is not there, and '{name}' is no profile to draw: use one of {names}")
+    synthetic.check_version(data)
+    return data if options.data or default else ""
+
+
+def _data_of_run_set(out: Path, given: Path | None) -> Path:
+    """The folder that a run set was made of, or ``given`` where that holds the same data.
+
+    Archives cannot be compared before notebook 00 has unpacked them below ``out``: a folder or file without ``train/``
+    is taken to be those.
+    """
+    from hpa_lib import dataset, plan, store
+
+    description = store.load_json(out, "data/dataset.json")
+    if not {"path", "data_hash"} <= description.keys():
+        raise plan.Refused(f"{out}/data/dataset.json does not name the data: run 00_data.ipynb with the same OUT")
+    known = Path(description["path"])
+    if given in (None, known) or (known.is_relative_to(out) and given.exists() and not (given / "train").is_dir()):
+        return known
+    if given.is_dir() and dataset.fingerprint(given) == description["data_hash"]:
+        return given
+    remedy = "leave --data out, choose another --out, or run 00_data.ipynb too"
+    raise plan.Refused(f"the run set {out} was made of {known}, not of {given}: {remedy}")
 
 
 def _run(steps, out: Path, options: argparse.Namespace) -> int:
@@ -114,8 +153,9 @@ def _run(steps, out: Path, options: argparse.Namespace) -> int:
         return 0
     stopped = next(entry for entry in record["steps"] if entry["step"] == record["last_step"])
     error = stopped["error"]
+    where = f"in cell {error['cell']}" if error["cell"] else "before its first cell"
     print(
-        f"hpa: {stopped['step']} {record['status']} in cell {error['cell']!r}: {error['name']}: {error['message']} "
+        f"hpa: {stopped['step']} {record['status']} {where}: {error['name']}: {error['message']} "
         f"(see {out}/notebooks/{stopped['step']}.ipynb)",
         file=sys.stderr,
     )

@@ -43,8 +43,9 @@ def setup(precision: str = "auto", seed: int = 0, model: str = "") -> dict:
         A record for ``result.json``: backend, device, precision, GPUs, cores.
 
     Raises:
-        ValueError: an unknown precision.
+        ValueError: an unknown precision, or a Keras backend or image format that the models do not support.
     """
+    _check_keras()
     if precision not in PRECISIONS:
         raise ValueError(f"precision {precision!r}: use one of {', '.join(PRECISIONS)}")
     gpus = _gpus()
@@ -101,6 +102,16 @@ def resolve(
         "workers": workers or (min(max(os.cpu_count() or 2, 2), 16) if on_gpu else 2),
         "jit_compile": on_gpu or hardware["backend"] == "jax" if jit == "auto" else jit == "on",
     }
+
+
+def _check_keras() -> None:
+    """``plan.check_keras`` reads the same settings before a headless run; here Keras has them in force."""
+    backend, data_format = keras.backend.backend(), keras.config.image_data_format()
+    if backend not in ("tensorflow", "jax"):
+        raise ValueError(f"the Keras backend '{backend}' is not supported: set KERAS_BACKEND to tensorflow or jax")
+    if data_format != "channels_last":
+        remedy = 'write "channels_last" into keras.json'
+        raise ValueError(f"image_data_format '{data_format}' is not supported: {remedy}")
 
 
 def _gpus() -> list[tuple[str, float]]:

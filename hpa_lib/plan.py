@@ -7,9 +7,20 @@ defaults, and it passes a number such as ``1e-3`` on as a text. So everything is
 import ast
 import difflib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+RANGES = {  # least and most of numbers that mean the same in every notebook
+    "SEED": (0, 2**32 - 1),  # what NumPy and Keras take
+    "EPOCHS": (1, 10**6),
+    "IMAGE_SIZE": (1, 10**5),
+    "NUM_FOLDS": (2, 10**3),
+    "FOLD": (0, 10**3),
+    "HOLDOUT": (0, 1),
+}
+BACKENDS = ("tensorflow", "jax")
 
 
 class Refused(ValueError):
@@ -42,18 +53,18 @@ def make_plan(
 
     Args:
         steps: a profile's ``(step name, notebook number, parameters)``.
-        folder: where the numbered notebooks lie.
-        only: step names, notebook numbers or notebook names; empty for all steps.
+        folder: that of the numbered notebooks.
+        only: step names, notebook numbers or notebook names (see ``choose_steps``); empty for all steps.
         settings: texts from the command line, each for every chosen notebook that has such a parameter.
         fixed: values for every notebook that has such a parameter (``DATA`` and ``OUT``).
 
     Raises:
-        Refused: an unknown step or parameter, a value of the wrong type, or a notebook that cannot be read or has no
-            proper ``parameters`` cell.
+        Refused: an unknown step or parameter, a value of the wrong type or out of range, or a notebook that cannot be
+            read or has no proper ``parameters`` cell.
     """
     settings = settings or {}
     plan, known = [], {}
-    for name, number, values in choose_steps(steps, only):
+    for name, number, values in choose_steps(steps, folder, only):
         notebook = find_notebook(folder, number)
         parameters = read_parameters(notebook)
         known.update(parameters)
@@ -62,6 +73,8 @@ def make_plan(
         merged = {key: value for key, value in (fixed or {}).items() if key in parameters} | dict(values)
         checked = {key: check_value(key, value, parameters[key]) for key, value in merged.items()}
         given = {key: read_value(key, text, parameters[key]) for key, text in settings.items() if key in parameters}
+        for key, value in (checked | given).items():
+            _check_range(key, value)
         plan.append(Step(name, notebook, checked | given))
     for unknown in set(settings) - set(known):
         raise Refused(_unknown(unknown, " or ".join(dict.fromkeys(step.notebook.name for step in plan)), known))
@@ -71,15 +84,23 @@ def make_plan(
     return plan
 
 
-def choose_steps(steps: Iterable[tuple[str, str, Mapping]], only: Iterable[str] = ()) -> list[tuple[str, str, Mapping]]:
-    """The steps named by ``only`` (step names, or notebook numbers for all steps of that notebook), in their order."""
+def choose_steps(
+    steps: Iterable[tuple[str, str, Mapping]], folder: Path, only: Iterable[str] = ()
+) -> list[tuple[str, str, Mapping]]:
+    """The steps named by ``only``, in their order; all steps where it is empty.
+
+    A name is a step's (``02_densenet_none``), or a notebook's for all steps of that notebook: its number (``02``) or
+    its file with or without ``.ipynb`` (``02_train_densenet``).
+    """
     steps, only = list(steps), list(only)
     chosen = []
     for wanted in only:
-        found = [step for step in steps if wanted == step[0] or wanted.zfill(2) == step[1]]
+        stem = Path(wanted).name.removesuffix(".ipynb")
+        number = stem.partition("_")[0] if (Path(folder) / f"{stem}.ipynb").exists() else stem.zfill(2)
+        found = [step for step in steps if stem == step[0] or number == step[1]]
         if not found:
             names = ", ".join(name for name, _, _ in steps)
-            raise Refused(f"no step {wanted!r} in this profile: use a notebook number or one of {names}")
+            raise Refused(f"no step '{wanted}' in this profile: use a notebook's number or name, or one of {names}")
         chosen += found
     return [step for step in steps if step in chosen] if only else steps
 
@@ -186,8 +207,37 @@ def check_value(name: str, value: object, parameter: Parameter) -> object:
     raise Refused(_wrong_type(name, value, parameter))
 
 
+def _check_range(name: str, value: object) -> None:
+    least, most = RANGES.get(name, (None, None))
+    if least is not None and not least <= value <= most:
+        raise Refused(f"parameter {name} = {value}: use a number from {least} to {most}")
+
+
+def check_keras() -> None:
+    """Refuse Keras settings that the models cannot run with. Keras itself is not imported, which takes seconds.
+
+    Keras reads them from ``KERAS_BACKEND`` and from ``keras.json`` in ``KERAS_HOME``, by default ``~/.keras``.
+
+    Raises:
+        Refused: another backend than ``BACKENDS``, or images with their channels first.
+    """
+    path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
+    try:
+        stored = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # Keras goes on with its defaults too
+        stored = {}
+    backend = os.environ.get("KERAS_BACKEND") or stored.get("backend", BACKENDS[0])
+    if backend not in BACKENDS:
+        source = "KERAS_BACKEND" if os.environ.get("KERAS_BACKEND") else path
+        raise Refused(f"the Keras backend '{backend}' ({source}) is not supported: use {' or '.join(BACKENDS)}")
+    if stored.get("image_data_format", "channels_last") != "channels_last":
+        value = stored["image_data_format"]
+        raise Refused(f"image_data_format '{value}' ({path}) is not supported: write \"channels_last\" there")
+
+
 def _wrong_type(name: str, value: object, parameter: Parameter) -> str:
     wanted = " or ".join(parameter.kinds)
+    value = value.item() if hasattr(value, "item") else value  # a NumPy number or text, shown as a plain one
     return f"parameter {name} = {value!r}: give a value of type {wanted}, such as {parameter.default!r}"
 
 

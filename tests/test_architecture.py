@@ -51,7 +51,7 @@ ROOMS = {  # room -> the rooms it may import; figures, models and synthetic are 
     "plan": "",
     "profiles": "paths",
     "batch": "plan provenance store",
-    "__main__": "paths plan profiles batch store synthetic archives checks models labels submission",
+    "__main__": "paths plan profiles batch store synthetic archives dataset checks models labels submission",
     "__init__": "startup",
 }
 ONLY_IN = {  # package -> the files or rooms that may name it

@@ -166,3 +166,15 @@ def test_every_network_has_its_values():
 def test_values_that_cannot_be_are_refused(changed, message):
     with pytest.raises(ValueError, match=message):
         device.resolve(**{"model": "resnet18", "origin": "ImageNet", "hardware": CPU} | changed)
+
+
+def test_keras_settings_that_cannot_work_are_refused(monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="the Keras backend 'torch' is not supported"):
+        patch.setattr(keras.backend, "backend", lambda: "torch")
+        device.setup("float32")
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match="image_data_format 'channels_first' is not supported"):
+            device.setup("float32")
+    finally:
+        keras.config.set_image_data_format("channels_last")

@@ -1,9 +1,10 @@
 """The numbers of the EDA, against counts by hand and the known facts of the real table."""
 
+import nbformat
 import numpy as np
 import pytest
 
-from hpa_lib import dataset, eda, metrics, splits
+from hpa_lib import dataset, eda, metrics, paths, splits, store
 
 
 def make_labels(*sets):
@@ -109,3 +110,29 @@ def test_examples_carry_as_few_other_labels_as_possible():
     assert rows[27] == 5
     assert rows[1] == -1
     assert eda.example_rows(make_labels([0, 1]))[:2].tolist() == [0, 0]
+
+
+def run_setup(tmp_path, table):
+    """What notebook 01's set-up cell leaves for a label table alone."""
+    cells = nbformat.read(paths.PROJECT / "notebooks" / "01_eda_label_imbalance.ipynb", as_version=4).cells
+    source = {cell.id: cell.source for cell in cells}
+    names = {}
+    exec(source["parameters"], names)
+    names |= {"OUT": str(tmp_path / "out"), "TABLE": str(table)}
+    exec(source["setup"], names)
+    return names
+
+
+def test_figures_of_a_synthetic_table_alone_are_stamped(tmp_path, capsys):
+    table = tmp_path / "data" / "train.csv"
+    table.parent.mkdir()
+    table.write_text("Id,Target\na,0\n")
+    assert run_setup(tmp_path, table)["is_synthetic"] is False and "SYNTHETIC" not in capsys.readouterr().out
+    (table.parent / "synthetic.json").write_text("{}")
+    assert run_setup(tmp_path, table)["is_synthetic"] is True and "SYNTHETIC DATA" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_figures_of_a_run_set_are_stamped_as_it_says(tmp_path, synthetic):
+    store.save_json(tmp_path / "out", "data/dataset.json", {"synthetic": synthetic, "path": "x"})
+    assert run_setup(tmp_path, "")["is_synthetic"] is synthetic

@@ -39,14 +39,26 @@ def test_label_counts_are_sorted_with_the_ratio_below(labels):
     assert "synthetic data" in texts(imbalance.label_counts(counts, len(labels), synthetic=True))
 
 
-def test_label_counts_of_an_absent_class_draw():
-    draw(imbalance.label_counts(np.array([5] + [0] * 27), 5))
+def test_vermilion_is_explained_where_it_is_used():
+    few = texts(imbalance.label_counts(np.array([5] + [4] * 27), 50))
+    assert "Vermilion" not in few and "without an image" not in few
+    fig = imbalance.label_counts(np.array([1000] + [9] + [10] * 26), 1000)
+    assert "Vermilion: below 1 % of the commonest." in texts(fig)
+    colors = {plt.matplotlib.colors.to_hex(bar.get_facecolor()).upper() for bar in fig.axes[0].patches}
+    assert colors == {imbalance.style.COLORS["vermilion"], imbalance.style.COLORS["blue"]}
+
+
+def test_label_counts_of_absent_classes_compare_with_the_rarest_there_is():
+    words = texts(draw(imbalance.label_counts(np.array([60, 5] + [0] * 26), 60)))
+    assert "12 times the images of the rarest that has any; 26 have none." in words
+    assert "1 times" in texts(draw(imbalance.label_counts(np.array([5] + [0] * 27), 5)))
+    draw(imbalance.label_counts(np.zeros(28, int), 0))
 
 
 def test_cardinality_has_a_bar_for_each_number_of_labels(labels):
     fig = draw(imbalance.cardinality(labels))
     assert len(fig.axes[0].patches) == 29
-    assert f"{labels.sum(axis=1).mean():.2f} labels an image" in texts(fig)
+    assert f"{labels.sum(axis=1).mean():.2f} labels per image" in texts(fig)
 
 
 def test_cooccurrence_shows_counts_and_lift(labels):
@@ -69,6 +81,20 @@ def test_label_sets_run_up_to_all_images(labels):
     assert f"of {len(sets):,} label sets" in texts(fig)
 
 
+@pytest.mark.parametrize(
+    ("images", "numbers"),
+    [
+        ([9, 1], (1, 2, 10.0, 1)),
+        ([5, 5], (0, 2, 0.0, 2)),
+        ([4, 4, 1, 1], (2, 4, 20.0, 2)),
+    ],
+)
+def test_caption_of_label_sets_states_numbers_and_no_conclusion(images, numbers):
+    shown = texts(imbalance.label_sets(np.array(images), list("abcd")[: len(images)]))
+    words = "{} of {} label sets appear in one image only, {} % of all images; the {} commonest cover 80 % of them."
+    assert words.format(*numbers) in shown and "no model can" not in shown
+
+
 def test_split_balance_draws_our_folds_over_the_random_ones(labels):
     folds = splits.make_folds(labels, np.arange(len(labels)), 5, 0)
     ours = eda.emptiest_fold(labels, folds, 5)
@@ -84,11 +110,21 @@ def test_split_balance_draws_our_folds_over_the_random_ones(labels):
 
 
 def test_batch_effect_shows_each_score():
-    fig = draw(imbalance.batch_effect([8, 32], [0.28, 0.56], 1000))
+    fig = draw(imbalance.batch_effect([8, 32], [0.28, 0.56], 27 / 28, 1000))
     assert "0.28" in texts(fig) and "0.56" in texts(fig)
+    assert fig.axes[0].lines[0].get_ydata()[0] == 27 / 28  # a class without any image scores 0 on the whole split too
+    assert "computed once over the whole split: 0.96" in texts(fig)
 
 
 def test_sampling_noise_has_a_box_a_sample_size(labels):
     f1 = {size: eda.simulate_f1(labels.mean(axis=0), size, 0.7, 0.7, draws=50) for size in (100, 900)}
     fig = draw(imbalance.sampling_noise(f1, labels.sum(axis=0), 0.7))
     assert [label.get_text() for label in fig.axes[0].get_xticklabels()] == ["100", "900"]
+
+
+@pytest.mark.parametrize(("share", "lacking"), [(1, "0.0"), (0.01, "10.2")])
+def test_caption_of_the_noise_counts_the_classes_that_a_sample_lacks(share, lacking):
+    counts = np.full(28, round(share * 1000))
+    f1 = {size: np.zeros((5, 28)) for size in (100, 1000)}
+    expected = f"A sample of 100 images lacks {lacking} of the 28 classes on average; an absent class counts 0."
+    assert expected in texts(imbalance.sampling_noise(f1, counts, 0.7))

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -6,7 +7,7 @@ import pytest
 from throwaway import write_notebook
 
 from hpa_lib import __main__ as command_line
-from hpa_lib import paths, plan, profiles
+from hpa_lib import paths, plan, profiles, store, synthetic
 
 
 @pytest.fixture
@@ -49,9 +50,113 @@ def test_wrong_requests_are_refused_in_one_sentence_before_anything_starts(hpa, 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_notebooks_name_chooses_its_steps(hpa, study):
+    code, out, _ = hpa(*study, "--only", "05_x", "--dry-run")
+    assert code == 0 and out.startswith("05_thresholds: ") and len(out.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",)])
+def test_data_that_is_not_there_is_refused_before_anything_starts(hpa, study, tmp_path, monkeypatch, arguments):
+    foo = tmp_path / "synthetic-foo"
+    refused(hpa(*study, *arguments, "--data", foo), f"{foo} is not there", "'foo'", "synthetic-quick")
+    foo.mkdir()
+    refused(hpa(*study, *arguments, "--data", foo), str(foo), "'foo'", "synthetic-quick")
+    monkeypatch.setenv("HPA_DATA", str(tmp_path / "nowhere"))
+    refused(hpa(*study, *arguments, "--profile", "kaggle"), "nowhere is not there", "HPA_DATA")
+    monkeypatch.setenv("HPA_DATA", str(foo))
+    refused(hpa(*study, *arguments, "--profile", "kaggle"), "'foo'")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",)])
+def test_settings_that_cannot_work_are_refused_before_anything_starts(hpa, study, tmp_path, monkeypatch, arguments):
+    refused(hpa(*study, *arguments, "-p", "SEED", "-1"), "parameter SEED = -1: use a number from 0 to 4294967295")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    refused(hpa(*study, *arguments), "the Keras backend 'torch' (KERAS_BACKEND) is not supported")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def made_of(tmp_path):
+    """A factory: let the run set say that notebook 00 made it of this folder."""
+
+    def write(data, **more):
+        from hpa_lib import dataset
+
+        digest = dataset.fingerprint(data) if data.is_dir() else "0"
+        store.save_json(tmp_path / "out", "data/dataset.json", {"path": data, "data_hash": digest, **more})
+
+    return write
+
+
+def test_a_later_step_reads_the_data_that_its_run_set_was_made_of(hpa, study, tiny_dataset, made_of):
+    data = tiny_dataset()
+    made_of(data)
+    for given in ((), ("--data", data)):
+        for profile in ("demo", "kaggle"):
+            code, out, errors = hpa(*study, "--only", "06", "--profile", profile, "--dry-run", *given)
+            assert code == 0 and f"'DATA': '{data}'" in out, errors
+
+
+def test_other_data_than_the_run_sets_is_refused_unless_00_makes_it_anew(hpa, study, tiny_dataset, made_of, tmp_path):
+    data, other = tiny_dataset(), tiny_dataset("other", seed=1)
+    made_of(data)
+    for step in ("02", "06"):
+        result = hpa(*study, "--only", step, "--data", other, "--dry-run")
+        refused(result, f"{tmp_path / 'out'} was made of {data}", f"not of {other}", "run 00_data.ipynb")
+    code, out, _ = hpa(*study, "--only", "00,06", "--data", other, "--dry-run")
+    assert code == 0 and out.count(f"'DATA': '{other}'") == 2
+
+
+def test_a_run_sets_data_may_have_moved(hpa, study, tiny_dataset, made_of, tmp_path):
+    data = tiny_dataset()
+    made_of(data)
+    moved = data.rename(tmp_path / "moved")
+    refused(hpa(*study, "--only", "06", "--dry-run"), f"{data} is not there", "--data")
+    code, out, _ = hpa(*study, "--only", "06", "--data", moved, "--dry-run")
+    assert code == 0 and f"'DATA': '{moved}'" in out
+    assert hpa(*study, "--only", "07", "--dry-run")[0] == 0  # reads no data
+
+
+def test_archives_named_again_are_those_that_the_run_set_unpacked(hpa, study, tiny_dataset, made_of, tmp_path):
+    unpacked = tiny_dataset("out/cache/unpacked")
+    made_of(unpacked)
+    (tmp_path / "download").mkdir()
+    (tmp_path / "download" / "train.zip").touch()
+    code, out, errors = hpa(*study, "--only", "06", "--data", tmp_path / "download", "--dry-run")
+    assert code == 0 and f"'DATA': '{unpacked}'" in out, errors
+
+
+def test_a_damaged_description_of_the_data_is_one_sentence(hpa, study, tmp_path):
+    (tmp_path / "out" / "data").mkdir(parents=True)
+    (tmp_path / "out" / "data" / "dataset.json").write_text('{"images": 3}')
+    refused(hpa(*study, "--only", "06", "--dry-run"), "dataset.json does not name the data", "run 00_data.ipynb")
+    (tmp_path / "out" / "data" / "dataset.json").write_text("{")
+    refused(hpa(*study, "--only", "06", "--dry-run"), "dataset.json is damaged", "run 00_data.ipynb")
+    assert hpa(*study, "--only", "00", "--dry-run")[0] == 0  # it is made anew
+
+
+def test_a_set_of_an_older_generator_is_refused(hpa, study, tiny_dataset):
+    data = tiny_dataset()
+    (data / "synthetic.json").write_text('{"settings": {"version": "1.1"}}')
+    refused(hpa(*study, "--data", data, "--dry-run"), str(data), "version 1.1", synthetic.VERSION, "delete")
+    (data / "synthetic.json").write_text(json.dumps({"settings": {"version": synthetic.VERSION}}))
+    assert hpa(*study, "--data", data, "--dry-run")[0] == 0
+
+
+def test_a_run_stopped_early_says_so(hpa, study, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hpa_lib.batch.started_kernel", interrupt)
+    code, _, errors = hpa(*study, "--only", "01")
+    assert code == 130 and len(errors) == 1
+    assert errors[0].startswith("hpa: 01_eda interrupted before its first cell: ")
+
+
 def test_the_kaggle_profile_does_not_fall_back_on_drawn_data(hpa, study, monkeypatch):
     monkeypatch.delenv("HPA_DATA", raising=False)
-    monkeypatch.setattr(paths, "find_data", lambda: (paths.DEFAULT_DATA, "synthetic default"))
+    monkeypatch.setattr(paths, "find_data", lambda _: (paths.DEFAULT_DATA, "synthetic default"))
     refused(
         hpa(*study, "--profile", "kaggle", "--dry-run"), "profile kaggle is for Kaggle's data", "--data or HPA_DATA"
     )
@@ -85,11 +190,12 @@ def test_run_ends_with_the_stored_table_and_the_paths(hpa, study, tmp_path):
 def test_failed_run_is_one_sentence_and_exit_code_1(hpa, study, tmp_path):
     write_notebook(tmp_path / "notebooks" / "00_x.ipynb", "raise ValueError('no such thing')")
     code, _, errors = hpa(*study)
-    assert code == 1 and len(errors) == 1 and "00_data failed in cell 'cell-0': ValueError: no such thing" in errors[0]
+    assert code == 1 and len(errors) == 1 and "00_data failed in cell cell-0: ValueError: no such thing" in errors[0]
 
 
 def test_killed_run_is_one_sentence_and_exit_code_1(study, tmp_path):
-    write_notebook(tmp_path / "notebooks" / "01_x.ipynb", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    source = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    write_notebook(tmp_path / "notebooks" / "01_x.ipynb", source, parameters='OUT: str = ""  # folder')
     command = [sys.executable, "-m", "hpa_lib", *map(str, study), "--only", "01"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr

@@ -1,3 +1,6 @@
+import json
+
+import numpy as np
 import pytest
 from throwaway import write_notebook
 
@@ -38,16 +41,94 @@ def test_a_whole_number_becomes_a_float_where_the_notebook_says_float(folder):
         (["2"], ["02_none", "02_sqrt"]),
         (["02_sqrt"], ["02_sqrt"]),
         (["02_sqrt", "00"], ["00_data", "02_sqrt"]),
+        (["02_train_densenet"], ["02_none", "02_sqrt"]),
+        (["02_train_densenet.ipynb"], ["02_none", "02_sqrt"]),
+        (["notebooks/02_train_densenet.ipynb", "00_data"], ["00_data", "02_none", "02_sqrt"]),
         ([], ["00_data", "02_none", "02_sqrt"]),
     ],
 )
-def test_only_takes_numbers_and_step_names_and_keeps_the_order(only, names):
-    assert [name for name, _, _ in plan.choose_steps(STEPS, only)] == names
+def test_only_takes_numbers_step_names_and_notebooks_and_keeps_the_order(folder, only, names):
+    assert [name for name, _, _ in plan.choose_steps(STEPS, folder, only)] == names
 
 
-def test_unknown_step_is_refused():
-    with pytest.raises(plan.Refused, match="no step '99'.*02_sqrt"):
-        plan.choose_steps(STEPS, ["99"])
+@pytest.mark.parametrize("wanted", ["99", "02_train", "densenet", "02_train_densenet.py"])
+def test_unknown_step_is_refused(folder, wanted):
+    with pytest.raises(plan.Refused, match=f"no step '{wanted}'.*02_sqrt"):
+        plan.choose_steps(STEPS, folder, [wanted])
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "text"),
+    [
+        ("SEED: int = 0", "SEED", "-1"),
+        ("SEED: int = 0", "SEED", "4294967296"),  # the largest seed of NumPy and Keras is one less
+        ("EPOCHS: int = 1", "EPOCHS", "0"),
+        ("IMAGE_SIZE: int = 64", "IMAGE_SIZE", "0"),
+        ("NUM_FOLDS: int = 4", "NUM_FOLDS", "1"),
+        ("FOLD: int = 0", "FOLD", "-1"),
+        ("HOLDOUT: float = 0.2", "HOLDOUT", "1.5"),
+        ("HOLDOUT: float = 0.2", "HOLDOUT", "nan"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_wherever_they_come_from(tmp_path, line, name, text):
+    write_notebook(tmp_path / "02_a.ipynb", parameters=line)
+    value = float(text) if "." in text or text == "nan" else int(text)
+    for values, settings in (({}, {name: text}), ({name: value}, {})):
+        with pytest.raises(plan.Refused, match=rf"parameter {name} = {text}: use a number from \d"):
+            plan.make_plan([("02", "02", values)], tmp_path, settings=settings)
+
+
+@pytest.mark.parametrize(("name", "text"), [("SEED", "0"), ("SEED", "4294967295"), ("EPOCHS", "1"), ("HOLDOUT", "0")])
+def test_numbers_at_the_ends_of_their_range_are_taken(tmp_path, name, text):
+    kind = "float" if name == "HOLDOUT" else "int"
+    write_notebook(tmp_path / "02_a.ipynb", parameters=f"{name}: {kind} = 1")
+    assert plan.make_plan([("02", "02", {})], tmp_path, settings={name: text})[0].parameters == {name: float(text)}
+
+
+@pytest.mark.parametrize(
+    ("environment", "stored", "words"),
+    [
+        ({"KERAS_BACKEND": "torch"}, None, "the Keras backend 'torch' (KERAS_BACKEND) is not supported"),
+        ({}, {"backend": "torch"}, "the Keras backend 'torch' (KERAS_FILE) is not supported"),
+        ({"KERAS_BACKEND": "openvino"}, {"backend": "jax"}, "the Keras backend 'openvino'"),
+        ({}, {"image_data_format": "channels_first"}, "image_data_format 'channels_first' (KERAS_FILE)"),
+    ],
+)
+def test_keras_settings_that_cannot_work_are_refused(tmp_path, monkeypatch, environment, stored, words):
+    keras_settings(tmp_path, monkeypatch, environment, stored)
+    with pytest.raises(plan.Refused) as refusal:
+        plan.check_keras()
+    assert words.replace("KERAS_FILE", str(tmp_path / "keras.json")) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "stored"),
+    [
+        ({}, None),
+        ({"KERAS_BACKEND": "jax"}, {"backend": "torch"}),
+        ({"KERAS_BACKEND": "tensorflow"}, {"image_data_format": "channels_last"}),
+        ({}, "no JSON"),
+        ({}, [1]),
+    ],
+)
+def test_other_keras_settings_are_taken(tmp_path, monkeypatch, environment, stored):
+    keras_settings(tmp_path, monkeypatch, environment, stored)
+    plan.check_keras()
+
+
+def keras_settings(folder, monkeypatch, environment, stored):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    for name, value in ({"KERAS_HOME": str(folder)} | environment).items():
+        monkeypatch.setenv(name, value)
+    if stored is not None:
+        (folder / "keras.json").write_text(stored if isinstance(stored, str) else json.dumps(stored))
+
+
+def test_numpy_values_are_shown_as_plain_ones(folder):
+    for value in (np.str_("3"), np.float64(0.5)):
+        with pytest.raises(plan.Refused) as refusal:
+            plan.make_plan([("02", "02", {"EPOCHS": value})], folder)
+        assert "np." not in str(refusal.value)
 
 
 def test_misspelt_parameter_is_refused_with_the_nearest_name(folder):

@@ -14,6 +14,11 @@ from hpa_lib import paths
 
 NINE = ["jupyterlab", "papermill", "tensorflow", "imgaug", "numpy", "pandas", "matplotlib", "seaborn", "scikit-learn"]
 PYTHONS = ("3.11", "3.12")
+SYSTEMS = {  # what a marker can ask for on each supported system
+    "Linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
+    "macOS": {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
+    "Windows": {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt", "platform_machine": "AMD64"},
+}
 
 
 def read_project():
@@ -25,13 +30,21 @@ def read_lock():
     return [line for line in lines if line and not line.startswith("#")]
 
 
+def read_locked(environment=None):
+    """Package -> version of all lines of the lock whose marker holds in ``environment``; by default on this machine."""
+    found = [Requirement(line) for line in read_lock()]
+    held = [one for one in found if not one.marker or one.marker.evaluate(environment)]
+    return {canonicalize_name(one.name): str(one.specifier).removeprefix("==") for one in held}
+
+
 @pytest.fixture(scope="module")
 def locked():
-    return {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in read_lock()}
+    return read_locked()
 
 
 def test_lock_holds_names_and_exact_versions_only():
-    assert [line for line in read_lock() if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+    line_of_lock = re.compile(r'[\w.-]+==[\w.]+(; sys_platform == "(darwin|win32)")?')
+    assert [line for line in read_lock() if not line_of_lock.fullmatch(line)] == []
     assert "//" not in (paths.PROJECT / "requirements.lock").read_text()
 
 
@@ -44,21 +57,40 @@ def test_lock_covers_pyproject(locked):
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_lock_is_complete_without_dependencies_being_resolved(locked, python):
-    """Every requirement of every locked package is locked: opencv-python alone is replaced by its headless twin."""
-    environment = {"python_version": python, "python_full_version": f"{python}.5", "extra": ""}
-    missing = []
-    for name in set(locked) - {"pip"}:
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_lock_is_complete_without_dependencies_being_resolved(locked, system, python):
+    """Every requirement of every locked package is locked: opencv-python alone is replaced by its headless twin.
+
+    Read from the packages installed here; those that other systems need besides have no requirements of their own.
+    """
+    environment = SYSTEMS[system] | {"python_version": python, "python_full_version": f"{python}.5", "extra": ""}
+    there, missing = read_locked(environment), []
+    for name in set(locked) & set(there) - {"pip"}:
         if importlib.metadata.version(name) != locked[name]:
             pytest.skip(f"{name} is installed in another version than the lock's: run make test")
         for text in importlib.metadata.requires(name) or []:
             requirement = Requirement(text)
             if requirement.marker and not requirement.marker.evaluate(environment):
                 continue
-            version = locked.get(canonicalize_name(requirement.name))
+            version = there.get(canonicalize_name(requirement.name))
             if not version or not requirement.specifier.contains(version, prereleases=True):
                 missing.append(f"{name} asks for {text}, locked is {version}")
     assert missing == ["imgaug asks for opencv-python, locked is None"]
+
+
+def test_supported_systems_are_stated():
+    import hpa_lib
+
+    assert all(system in hpa_lib.__doc__ for system in SYSTEMS)
+
+
+def test_help_is_listed_by_any_sed():
+    """BSD's sed, which macOS has, knows no ``\\t``."""
+    makefile = (paths.PROJECT / "Makefile").read_text()
+    assert not [line for line in makefile.splitlines() if "sed " in line and r"\t" in line]
+    done = subprocess.run(["make", "help"], cwd=paths.PROJECT, capture_output=True, text=True, check=True)
+    rows = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+    assert ["demo", "the whole study on the synthetic default data, ten to thirty minutes on two cores"] in rows
 
 
 @pytest.mark.parametrize("python", ["3.11.2", "3.12.0"])

@@ -218,3 +218,23 @@ def test_a_label_that_cannot_be_seen_is_not_written(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="Nucleoplasm is not visible"):
         synthetic.write_dataset(tmp_path / "data", workers=1, **SMALL)
     assert not (tmp_path / "data" / "train.csv").exists()
+
+
+def test_a_set_of_another_generator_version_is_refused(small, tmp_path):
+    synthetic.check_version(small)
+    synthetic.check_version(tmp_path)  # no set of the generator's
+    card = json.loads((small / "synthetic.json").read_text())
+    for version, told in (("1.1", "version 1.1"), (None, "version None")):
+        card["settings"]["version"] = version
+        (tmp_path / "synthetic.json").write_text(json.dumps(card))
+        with pytest.raises(ValueError, match=rf"{tmp_path} was drawn by {told} of .* is version .*: delete the folder"):
+            synthetic.check_version(tmp_path)
+
+
+def test_a_table_beside_or_below_a_card_is_synthetic(small, tmp_path, monkeypatch):
+    for table in (small / "train.csv", small / "truth" / "test_truth.csv", str(small / "train.csv")):
+        assert synthetic.is_synthetic(table)
+    (tmp_path / "train.csv").touch()
+    assert not synthetic.is_synthetic(tmp_path / "train.csv")
+    monkeypatch.chdir(small)
+    assert synthetic.is_synthetic("train.csv") and synthetic.is_synthetic("truth/test_truth.csv")

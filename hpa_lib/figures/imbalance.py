@@ -28,18 +28,18 @@ def label_counts(counts: np.ndarray, num_images: int, synthetic: bool = False) -
     ax.set_yticks(np.arange(len(order)), [f"{label_names.LABELS[label]}  {label}" for label in order], fontsize=9)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter("{x:,.0f}")
-    ax.set_xlim(0.5, counts.max() * 6)
+    ax.set_xlim(0.5, max(counts.max(), 1) * 6)
     ax.set_ylim(-0.6, len(order) - 0.4)
     ax.set_xlabel("images (log scale)")
-    ratio = counts.max() / max(counts.min(), 1)
-    text = (
-        f"The commonest class has {ratio:,.0f} times the images of the rarest. Vermilion: below 1 % of the commonest."
-    )
-    return style.caption(fig, text, synthetic)
+    present = counts[counts > 0]
+    ratio = present.max() / present.min() if len(present) else 0
+    absent = f" that has any; {len(counts) - len(present)} have none" if len(present) < len(counts) else ""
+    text = f"The commonest class has {ratio:,.0f} times the images of the rarest{absent}."
+    return style.caption(fig, text + " Vermilion: below 1 % of the commonest." * bool(rare.any()), synthetic)
 
 
 def cardinality(labels: np.ndarray, synthetic: bool = False) -> Figure:
-    """How many labels an image carries: images for each number of labels.
+    """How many images carry each number of labels.
 
     Args:
         labels: uint8 (N, 28).
@@ -54,9 +54,9 @@ def cardinality(labels: np.ndarray, synthetic: bool = False) -> Figure:
     ax.yaxis.set_major_formatter("{x:,.0f}")
     ax.set_ylim(0.5, images.max() * 8)
     ax.set_xticks(np.arange(images.nonzero()[0].min(), len(images)))
-    ax.set_xlabel("labels an image")
+    ax.set_xlabel("labels per image")
     ax.set_ylabel("images (log scale)")
-    return style.caption(fig, f"{labels.sum(axis=1).mean():.2f} labels an image on average.", synthetic)
+    return style.caption(fig, f"{labels.sum(axis=1).mean():.2f} labels per image on average.", synthetic)
 
 
 def cooccurrence(counts: np.ndarray, lift: np.ndarray, synthetic: bool = False) -> Figure:
@@ -84,12 +84,12 @@ def cooccurrence(counts: np.ndarray, lift: np.ndarray, synthetic: bool = False) 
         ax.set_xticks(np.arange(len(counts)), np.arange(len(counts)), fontsize=7)
         ax.set_yticks(np.arange(len(counts)), [f"{name}  {i}" for i, name in enumerate(label_names.LABELS)], fontsize=7)
         ax.set_title(title)
-    text = "Common classes meet often because they are common (left); the lift takes that away (right)."
+    text = "Two common classes meet often by chance alone (left); the lift is the count divided by chance (right)."
     return style.caption(fig, text, synthetic)
 
 
 def label_sets(images: np.ndarray, names: Sequence[str], synthetic: bool = False) -> Figure:
-    """How few label sets make up most of the data: images of each set by rank, and the running share.
+    """How many label sets make up most of the data: images of each set by rank, and the running share.
 
     Args:
         images: int (K,), images of each label set, descending.
@@ -109,8 +109,11 @@ def label_sets(images: np.ndarray, names: Sequence[str], synthetic: bool = False
     right.set_ylabel("images covered (%)")
     right.set_title("Running share")
     right.grid(True)
-    singles = f"{(images == 1).sum():,} of {len(images):,}"
-    text = f"{singles} label sets appear in one image only: no model can learn whole sets as classes."
+    singles = (images == 1).sum()
+    most = 1 + np.searchsorted(np.cumsum(images), 0.8 * images.sum())
+    share = 100 * singles / images.sum()
+    text = f"{singles:,} of {len(images):,} label sets appear in one image only, {share:.1f} % of all images; "
+    text += f"the {most:,} commonest cover 80 % of them."
     return style.caption(fig, text, synthetic)
 
 
@@ -152,25 +155,27 @@ def split_balance(
 
 
 def batch_effect(
-    batch_sizes: Sequence[int], scores: Sequence[float], num_images: int, synthetic: bool = False
+    batch_sizes: Sequence[int], scores: Sequence[float], whole: float, num_images: int, synthetic: bool = False
 ) -> Figure:
     """The macro F1 that a perfect model seems to have when it is averaged over batches.
 
     Args:
-        batch_sizes: images a batch, ascending.
+        batch_sizes: images per batch, ascending.
         scores: the batch-averaged macro F1 for each.
+        whole: the macro F1 over all images at once: 1, or less where a class has no image at all.
         num_images: images in all.
     """
     fig, ax = style.new_figure(7.5, 3.8)
-    ax.axhline(1, color=style.COLORS["grey"], linestyle="--", linewidth=1)
-    ax.text(batch_sizes[0], 1.015, "computed once over the whole split", fontsize=9, color="#444444")
+    ax.axhline(whole, color=style.COLORS["grey"], linestyle="--", linewidth=1)
+    text = f"computed once over the whole split: {whole:.2f}"
+    ax.text(batch_sizes[0], whole + 0.015, text, fontsize=9, color="#444444")
     ax.plot(batch_sizes, scores, "o-", color=style.COLORS["vermilion"])
     for size, score in zip(batch_sizes, scores, strict=True):
         ax.annotate(f"{score:.2f}", (size, score), (0, -14), textcoords="offset points", ha="center", fontsize=8)
     ax.set_xscale("log", base=2)
     ax.set_xticks(batch_sizes, [f"{size:,}" for size in batch_sizes])
     ax.set_ylim(0, 1.12)
-    ax.set_xlabel("images a batch")
+    ax.set_xlabel("images per batch")
     ax.set_ylabel("mean macro F1 of the batches")
     text = f"A perfect model on {num_images:,} images: classes that a batch does not hold score 0 in it."
     return style.caption(fig, text, synthetic)
@@ -180,7 +185,7 @@ def sampling_noise(f1: dict[int, np.ndarray], counts: np.ndarray, truth: float, 
     """How far chance alone moves the scores of one unchanging model.
 
     Args:
-        f1: images a sample -> F1 (draws, 28) of each drawn sample and class.
+        f1: images per sample -> F1 (draws, 28) of each drawn sample and class.
         counts: int (28,), images of each class in the largest sample.
         truth: the F1 that every class has in the long run.
     """
@@ -207,7 +212,9 @@ def sampling_noise(f1: dict[int, np.ndarray], counts: np.ndarray, truth: float, 
     right.set_xlabel(f"images of the class among {sizes[-1]:,} (log scale)")
     right.set_ylabel("F1 of the class")
     right.set_title("F1 of each class (95 % of samples)")
+    lacking = ((1 - counts / sizes[-1]) ** sizes[0]).sum()
     text = (
-        "The model never changes. Small samples often lack the rare classes, which then count 0 and pull the mean down."
+        f"The model never changes. A sample of {sizes[0]:,} images lacks {lacking:.1f} of the {len(counts)} classes on "
+        "average; an absent class counts 0."
     )
     return style.caption(fig, text, synthetic)

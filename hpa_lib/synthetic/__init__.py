@@ -9,4 +9,6 @@ from hpa_lib.synthetic.profiles import PROFILES as PROFILES
 from hpa_lib.synthetic.profiles import VERSION as VERSION
 from hpa_lib.synthetic.rendering import contact_fields as contact_fields
 from hpa_lib.synthetic.rendering import render as render
+from hpa_lib.synthetic.writing import check_version as check_version
+from hpa_lib.synthetic.writing import is_synthetic as is_synthetic
 from hpa_lib.synthetic.writing import write_dataset as write_dataset

@@ -93,6 +93,28 @@ def write_dataset(
     return out
 
 
+def is_synthetic(table: str | Path) -> bool:
+    """Whether the generator wrote a label table: its card is beside it or, for ``truth/``, in the folder above."""
+    return any((folder / cards.CARD).exists() for folder in list(Path(table).expanduser().resolve().parents)[:2])
+
+
+def check_version(data: Path) -> None:
+    """Refuse a set that another version of the generator drew: its images and labels are not those of today's.
+
+    Raises:
+        ValueError: the folder's card names another version than ``profiles.VERSION``.
+    """
+    try:
+        version = cards.read_settings(data / cards.CARD).get("version")
+    except (OSError, ValueError):  # no card that can be read: not a set of the generator's
+        return
+    if version != profiles.VERSION:
+        raise ValueError(
+            f"{data} was drawn by version {version} of the generator, and this is version {profiles.VERSION}: delete "
+            "the folder and draw it anew (notebook 00 or `hpa synth`), or use another one"
+        )
+
+
 def make_jobs(settings: Profile, seed: int, part: str) -> list[Job]:
     """The images of one part, in drawing order; training and test proteins are different ones."""
     number = PARTS.index(part)
