@@ -4,15 +4,20 @@
     python bench/training.py --models resnet18 --steps 4 --repeats 1  # a try
 
 All in one run, so the ratios can be trusted where the absolute figures cannot. *Bare* is one training step on a
-constant batch. *fit* is ``model.fit`` on batches from a memory-mapped cache, with the study's imgaug augmentation.
-Each network runs in float32 and in the precision that ``device.setup("auto")`` chooses here, in a process of its own;
-`bare` and `fit` take turns in it. A CPU without products in bfloat16 is left at float32, and so is PyTorch on it.
-PyTorch (left out where it is not installed) trains the very same network, see torch_twin.py.
+constant batch. *fit* is ``model.fit`` on batches from a memory-mapped cache, with the study's imgaug augmentation;
+*wait* the longest time from the end of an epoch's last step until ``fit`` returned, in steps. Each network runs in
+float32 and in bfloat16, in a process of its own; `bare` and `fit` take turns in it. The precision that
+``device.setup("auto")`` chooses here is marked with a star; a CPU without products in bfloat16 is left at float32, and
+so is PyTorch on it. PyTorch (left out where it is not installed) trains the very same network, see torch_twin.py, in a
+process without TensorFlow: the two crash side by side.
 """
 
 import argparse
+import importlib.util
 import json
 import os
+import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -24,11 +29,14 @@ import hpa_lib  # noqa: F401  (before Keras: it sets what TensorFlow reads at it
 
 MODELS = ("densenet", "resnet18", "inception_v2")
 TIME_LIMIT = 900  # seconds for one measurement
+LOG_LINE = re.compile(
+    r"[IWE]\d{4} |\d{4}-\d\d-\d\d .*: [IWE] |WARNING: All log|To enable the following"
+)  # TensorFlow's
 ON_CPU = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # for a GPU there is bench/models.py
 
 
 def measure_keras(name: str, precision: str, options) -> dict:
-    """Images a second of the bare step and of ``fit``, medians over the repeats."""
+    """Images a second of the bare step and of ``fit``, medians over the repeats, and the longest wait in steps."""
     import keras
     import numpy as np
 
@@ -48,18 +56,36 @@ def measure_keras(name: str, precision: str, options) -> dict:
         recipe = {"shuffle": True, "augmentation": "report"}
         train = batches.ImageBatches(images, labels, np.arange(count), options.batch, **recipe)
         constant = np.array(images[: options.batch]), labels[: options.batch]
-        rates = {"bare": [], "fit": []}
+        rates, waits, step_ends = {"bare": [], "fit": []}, [], []
+        note_end = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: step_ends.append(time.time()))
         for repeat in range(options.repeats + 1):  # the first one warms up
             started = time.perf_counter()
             for _ in range(options.steps):
                 model.train_on_batch(*constant)
             middle = time.perf_counter()
-            model.fit(train, shuffle=False, verbose=0)
+            for _ in range(options.epochs):  # one call an epoch, as training.fit does
+                model.fit(train, shuffle=False, verbose=0, callbacks=[note_end])
+                waits.append(time.time() - step_ends[-1])
             ended = time.perf_counter()
             if repeat:
                 rates["bare"].append(count / (middle - started))
-                rates["fit"].append(count / (ended - middle))
-    return {kind: statistics.median(values) for kind, values in rates.items()}
+                rates["fit"].append(options.epochs * count / (ended - middle))
+    medians = {kind: statistics.median(values) for kind, values in rates.items()}
+    return medians | {"wait": max(waits[options.epochs :]) * medians["bare"] / options.batch}
+
+
+def hand_over(name: str, options) -> dict:
+    """Store the network's weights, a batch and its logits in ``options.folder``, for ``measure_torch``."""
+    import numpy as np
+
+    from hpa_lib import models
+
+    model = models.MODELS[name](image_size=options.size, channels="rgby")
+    shape = (options.batch, options.size, options.size, 4)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    model.save_weights(Path(options.folder) / f"{name}.weights.h5")
+    np.savez(Path(options.folder) / f"{name}.npz", pixels=pixels, logits=model.predict_on_batch(pixels))
+    return {"stored": name}
 
 
 def measure_torch(name: str, precision: str, how: str, options) -> dict:
@@ -71,13 +97,15 @@ def measure_torch(name: str, precision: str, how: str, options) -> dict:
     from hpa_lib import models
 
     model = models.MODELS[name](image_size=options.size, channels="rgby")
+    model.load_weights(Path(options.folder) / f"{name}.weights.h5")
+    assert "tensorflow" not in sys.modules
     network = torch_twin.Twin(model).to(memory_format=torch.channels_last)
-    random = np.random.default_rng(0)
-    pixels = random.integers(0, 256, (options.batch, options.size, options.size, 4), np.uint8)
+    stored = np.load(Path(options.folder) / f"{name}.npz")
+    pixels, random = stored["pixels"], np.random.default_rng(0)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)  # seen as (B, 4, S, S), lying in memory as channels_last
     labels = torch.from_numpy((random.random((options.batch, 28)) < 0.06).astype("float32"))
     with torch.no_grad():
-        difference = np.abs(network.eval()(images).numpy() - model.predict_on_batch(pixels)).max()
+        difference = np.abs(network.eval()(images).numpy() - stored["logits"]).max()
     assert difference < 1e-2, f"the twin of {name} computes other logits (by {difference})"
     network.train()
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
@@ -121,25 +149,35 @@ def measure_augmentation(options) -> dict:
     return rates
 
 
-def choose_precision(options) -> dict:
-    """What ``auto`` means on this machine."""
+def choose_precision(name: str, options) -> dict:
+    """What ``auto`` means for this network on this machine, and whether the CPU multiplies bfloat16 at all."""
     from hpa_lib import device
 
-    return {"precision": device.setup("auto")["precision"]}
+    fast = bool(device.cpu_flags().intersection(device.FAST_BFLOAT16))
+    return {"chosen": device.setup("auto", model=name)["precision"], "fast": fast}
 
 
-def in_child(*arguments: str) -> dict:
+def in_child(*arguments: str, **environment: str) -> dict:
     """What a measurement in a process of its own printed last; ``{}``, with the reason printed, when it failed."""
     command = [sys.executable, *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT, env=ON_CPU)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=TIME_LIMIT, env=ON_CPU | environment, check=False
+        )
     except subprocess.TimeoutExpired:
         print(f"{' '.join(arguments)}: left out, not done after {TIME_LIMIT} s")
         return {}
     if done.returncode:
-        print(f"{' '.join(arguments)}: left out, {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+        print(f"{' '.join(arguments)}: left out, {reason(done.returncode, done.stderr)}")
         return {}
     return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def reason(returncode: int, stderr: str) -> str:
+    """Why a process failed: the signal that ended it, if one did, and its last line that TensorFlow did not log."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip() and not LOG_LINE.match(line)]
+    last = lines[-1] if lines else "it gave no reason"
+    return f"ended by {signal.Signals(-returncode).name}: {last}" if returncode < 0 else last
 
 
 def ratio(rates: dict, one: str, other: str, words: str) -> str:
@@ -149,10 +187,37 @@ def ratio(rates: dict, one: str, other: str, words: str) -> str:
 
 MEASURES = {
     "keras": measure_keras,
+    "hand_over": hand_over,
     "torch": measure_torch,
     "augmentation": measure_augmentation,
     "precision": choose_precision,
 }
+
+
+def report_network(name: str, given: list[str]):
+    """Print a network's rows: Keras in each precision, then PyTorch where it is installed."""
+    bare, auto = {}, in_child(__file__, "--measure", f"precision:{name}")
+    chosen = auto.get("chosen", "float32")
+    for precision in ("float32", "mixed_bfloat16") if auto.get("fast") else ("float32",):
+        row = in_child(__file__, *given, "--measure", f"keras:{name}:{precision}")
+        if row:
+            bare[precision] = row["bare"]
+            mark = " *" if precision == chosen else ""
+            line = f"{name:<14}{'Keras ' + precision + mark:<30}{row['bare']:>11.1f}{row['fit']:>11.1f}"
+            line += f"{row['fit'] / row['bare']:>10.2f}{row['wait']:>7.1f}"
+            print(line + ratio(bare, precision, "float32", "x float32"), flush=True)
+    if not importlib.util.find_spec("torch"):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        given = [*given, f"--folder={folder}"]
+        in_child(__file__, *given, "--measure", f"hand_over:{name}")
+        for how in ("eager", "compiled"):
+            measure = f"torch:{name}:{chosen}:{how}"
+            row = in_child(__file__, *given, "--measure", measure, KERAS_BACKEND="numpy")  # only builds the network
+            if row:
+                bare[how] = row["bare"]
+                line = f"{name:<14}{f'PyTorch {how} {chosen}':<30}{row['bare']:>11.1f}{'':>28}"
+                print(line + ratio(bare, chosen, how, "= Keras / PyTorch"), flush=True)
 
 
 def main():
@@ -162,30 +227,20 @@ def main():
     parser.add_argument("--batch", type=int, default=32, help="images")
     parser.add_argument("--steps", type=int, default=20, help="steps in a timed block")
     parser.add_argument("--repeats", type=int, default=3, help="timed blocks, of which the median counts")
+    parser.add_argument("--epochs", type=int, default=2, help="calls of fit in a timed block")
     parser.add_argument("--measure", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         kind, *rest = options.measure.split(":")
         return print(json.dumps(MEASURES[kind](*rest, options)))
-    given = [f"--{name}={getattr(options, name)}" for name in ("size", "batch", "steps", "repeats")]
-    chosen = in_child(__file__, "--measure", "precision").get("precision", "float32")
-    print(f"{options.size} px, batches of {options.batch}; chosen precision here: {chosen}")
-    print(f"{'network':<14}{'with':<30}{'bare img/s':>11}{'fit img/s':>11}{'fit/bare':>10}{'ratio':>8}")
+    given = [f"--{name}={getattr(options, name)}" for name in ("size", "batch", "steps", "repeats", "epochs")]
+    print(f"{options.size} px, batches of {options.batch}; * is the precision that auto chooses here")
+    print(f"{'network':<14}{'with':<30}{'bare img/s':>11}{'fit img/s':>11}{'fit/bare':>10}{'wait':>7}{'ratio':>8}")
+    if not importlib.util.find_spec("torch"):
+        print("PyTorch: left out, it is not installed")
     for name in options.models:
-        bare = {}
-        for precision in dict.fromkeys(("float32", chosen)):
-            row = in_child(__file__, *given, "--measure", f"keras:{name}:{precision}")
-            if row:
-                bare[precision] = row["bare"]
-                line = f"{name:<14}{'Keras ' + precision:<30}{row['bare']:>11.1f}{row['fit']:>11.1f}"
-                line += f"{row['fit'] / row['bare']:>10.2f}"
-                print(line + ratio(bare, precision, "float32", "x float32"), flush=True)
-        for how in ("eager", "compiled"):
-            row = in_child(__file__, *given, "--measure", f"torch:{name}:{chosen}:{how}")
-            if row:
-                bare[how] = row["bare"]
-                line = f"{name:<14}{f'PyTorch {how} {chosen}':<30}{row['bare']:>11.1f}{'':>21}"
-                print(line + ratio(bare, chosen, how, "= Keras / PyTorch"), flush=True)
+        report_network(name, given)
     rates = in_child(__file__, *given, "--measure", "augmentation")
     if rates:
         print("augmentation, 224 px, one core:", {name: round(rate) for name, rate in rates.items()}, "img/s")
