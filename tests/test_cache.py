@@ -104,6 +104,11 @@ def test_a_source_of_equal_length_and_another_date_is_decoded_again(tiny_dataset
     os.utime(file, (10**9, 10**9))
     build(data, tmp_path)
     assert cache.load(path)[1][2, :, :, 2].max() == 71
+    cv2.imwrite(str(file), np.random.default_rng(9).integers(0, 256, (32, 32), np.uint8))
+    assert file.stat().st_size != length
+    os.utime(file, (10**9, 10**9))  # a copy that keeps dates: another length, the same date
+    build(data, tmp_path)
+    assert cache.load(path)[1][2, :, :, 2].max() > 71
 
 
 def test_a_channel_that_the_data_lacks_is_zeros_until_it_is_there(tiny_dataset, tmp_path):

@@ -76,6 +76,10 @@ def as_transparent(path):
     assert cv2.imwrite(str(path), cv2.merge([grey, grey, grey, grey]))
 
 
+def white(path):
+    assert cv2.imwrite(str(path), np.full((32, 32), 255, np.uint8))
+
+
 def blank(path):
     assert cv2.imwrite(str(path), np.zeros((32, 32), np.uint8))
 
@@ -127,6 +131,7 @@ BAD_IMAGES = {
     "colour photo": (as_photo, "planes hold different pictures"),
     "transparent": (as_transparent, "has transparent pixels"),
     "blank green": (blank, r"is blank \(all pixels 0\)"),
+    "white green": (white, r"is blank \(all pixels 255\)"),
     "channel smaller": (smaller, r"not one square size in its four channels \(16 x 16, 32 x 32 pixels\)"),
     "channel oblong": (oblong, "not one square size"),
     "copied channel": (
@@ -331,6 +336,7 @@ def test_check_and_cache_agree_on_every_image(tiny_dataset, tmp_path, name, size
 def test_images_smaller_than_the_size_are_one_error(tiny_dataset, capsys):
     data = tiny_dataset()
     assert checks.check(data, size=32, progress=False).empty
+    assert not checks.check(data, size=33, progress=False).empty
     findings = checks.check(data, size=64, progress=False)
     assert findings["severity"].tolist() == ["error"] * 4
     assert findings["problem"].iloc[0] == "32 x 32 pixels, less than the size 64"

@@ -217,6 +217,13 @@ def test_a_table_in_a_zip_is_read(tmp_path, name):
         dataset.read_labels(tmp_path / "train.csv")
 
 
+def test_a_table_wins_over_its_zip(tmp_path):
+    with zipfile.ZipFile(tmp_path / "train.csv.zip", "w") as opened:
+        opened.writestr("train.csv", "Id,Target\na,3\n")
+    (tmp_path / "train.csv").write_text("Id,Target\nb,3\n")
+    assert dataset.read_labels(tmp_path / "train.csv")[0].tolist() == ["b"]
+
+
 def test_a_table_that_is_a_link_to_nothing_says_so(tmp_path):
     (tmp_path / "train.csv").symlink_to(tmp_path / "annex")
     with pytest.raises(ValueError, match=r"train\.csv is a link whose target is missing: fetch the file"):
