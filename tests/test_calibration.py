@@ -85,3 +85,26 @@ def test_cross_fitted_scaling_never_looks_at_the_images_it_scales():
     inside = folds == 2
     temperature = calibration.fit_temperature(labels[~inside], probs[~inside])
     np.testing.assert_array_equal(scaled[inside], calibration.scale(probs[inside], temperature))
+
+
+def test_bins_count_by_what_they_hold():
+    labels = np.array([[1], [1], [1], [0]])
+    probs = np.array([[0.9], [0.9], [0.9], [0.1]])  # three are .1 off, one is .1 off
+    assert calibration.expected_calibration_error(labels, probs, bins=2) == pytest.approx(0.1)
+    probs[3] = 0.3  # three are .1 off, one is .3 off
+    assert calibration.expected_calibration_error(labels, probs, bins=2) == pytest.approx((3 * 0.1 + 0.3) / 4)
+
+
+def test_the_error_of_a_class_is_that_of_its_column_with_the_same_bins():
+    labels, probs = draw_calibrated(300)
+    probs[:, 4] = 1 - probs[:, 4]
+    errors = calibration.calibration_error_per_class(labels, probs, bins=4)
+    assert errors[4] > 2 * errors[[3, 5]].max()
+    for column in (0, 4):
+        part = labels[:, [column]], probs[:, [column]]
+        assert errors[column] == calibration.expected_calibration_error(*part, bins=4)
+        assert errors[column] != calibration.expected_calibration_error(*part, bins=15)
+
+
+def test_scaled_probabilities_are_stored_as_float32():
+    assert calibration.scale(np.full((2, NUM_LABELS), 0.3), 2.0).dtype == np.float32

@@ -136,3 +136,30 @@ def test_figures_of_a_synthetic_table_alone_are_stamped(tmp_path, capsys):
 def test_figures_of_a_run_set_are_stamped_as_it_says(tmp_path, synthetic):
     store.save_json(tmp_path / "out", "data/dataset.json", {"synthetic": synthetic, "path": "x"})
     assert run_setup(tmp_path, "")["is_synthetic"] is synthetic
+
+
+def test_each_baseline_predicts_what_its_name_says():
+    shares = np.full(28, 0.05)
+    shares[[4, 9, 20]] = 0.7, 0.5, 0.3  # the three commonest, none of them Nucleoplasm
+    labels = (np.random.default_rng(1).random((500, 28)) < shares).astype(np.uint8)
+    table = eda.baselines(labels, seed=3).set_index("predict")
+    rules = {"always Nucleoplasm": [0], "always the three commonest": [4, 9, 20], "everything": list(range(28))}
+    for name, classes in rules.items():
+        preds = np.isin(np.arange(28), classes) * np.ones_like(labels)
+        assert table.loc[name].to_dict() == pytest.approx(metrics.summarize(labels, preds))
+    coins = np.random.default_rng(3).random(labels.shape) < labels.mean(axis=0)
+    assert table.loc["a coin a class, by its share"].to_dict() == pytest.approx(metrics.summarize(labels, coins))
+
+
+def test_batches_are_shuffled_by_the_seed():
+    labels = np.repeat(np.eye(28, dtype=np.uint8), 32, axis=0)  # sorted: without a shuffle, a batch has one class
+    score = eda.batch_macro_f1(labels, labels, 32, seed=0)
+    assert score == pytest.approx(1 - (27 / 28) ** 32, abs=0.03)
+    assert score == eda.batch_macro_f1(labels, labels, 32, seed=0) != eda.batch_macro_f1(labels, labels, 32, seed=1)
+
+
+def test_examples_are_chosen_by_the_seed():
+    labels = np.repeat(np.eye(28, dtype=np.uint8), 5, axis=0)
+    rows = [eda.example_rows(labels, seed) for seed in (0, 0, 1)]
+    assert (rows[0] == rows[1]).all() and (rows[0] != rows[2]).any()
+    assert all((labels[chosen].argmax(axis=1) == np.arange(28)).all() for chosen in rows)

@@ -174,3 +174,44 @@ def test_the_seed_decides():
 def test_wrong_options_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         intervals.bootstrap(*draw_case(), **options)
+
+
+@pytest.mark.parametrize("draws", [1, intervals.BLOCK - 1, intervals.BLOCK, intervals.BLOCK + 7])
+def test_there_are_as_many_resamples_as_were_asked_for(draws):
+    labels, preds = draw_case()
+    assert [counts.shape for counts in intervals.resample(labels, preds, draws=draws)] == [(draws, NUM_LABELS)] * 3
+    assert intervals.bootstrap(labels, preds, draws=draws)["draws"] == draws
+    assert intervals.paired(labels, preds, preds, draws=draws)["draws"] == draws
+
+
+def test_the_level_is_the_share_of_resamples_inside():
+    values = np.random.default_rng(0).random(1001)
+    for level in (0.5, 0.8, 0.95):
+        low, high = intervals.bounds(values, values.mean(), level)
+        assert np.mean((values >= low) & (values <= high)) == pytest.approx(level, abs=0.002)
+    labels, preds = draw_case()
+    narrow, wide = (intervals.bootstrap(labels, preds, draws=200, level=level) for level in (0.5, 0.95))
+    assert (narrow["level"], wide["level"]) == (0.5, 0.95)
+    assert wide["low"] < narrow["low"] < narrow["high"] < wide["high"]
+
+
+def test_groups_are_kept_together_in_every_comparison():
+    labels, preds = draw_case()
+    _, other = draw_case(seed=1)
+    groups = np.arange(300) // 3
+
+    def scores(array):
+        return metrics.f1_of_counts(*intervals.resample(labels, array, groups, 60, 2)).mean(axis=1)
+
+    gains = scores(preds) - scores(other)
+    estimate = metrics.macro_f1(labels, preds) - metrics.macro_f1(labels, other)
+    result = intervals.paired(labels, preds, other, groups=groups, draws=60, seed=2)
+    np.testing.assert_allclose([result["low"], result["high"]], intervals.bounds(gains, estimate))
+    table = intervals.compare(labels, {"other": other, "preds": preds}, "other", groups, 60, 2).set_index("name")
+    assert table.loc["preds", ["gain_low", "gain_high"]].tolist() == [result["low"], result["high"]]
+    alone = intervals.bootstrap(labels, preds, groups=groups, draws=60, seed=2)
+    assert table.loc["preds", ["low", "high"]].tolist() == [alone["low"], alone["high"]]
+    close = np.where(np.random.default_rng(0).random(labels.shape) < 0.5, preds, 1 - labels)
+    trials = {"preds": preds, "mixed": np.where(groups[:, None] < 50, 1 - close, preds)}
+    wins = scores(trials["preds"]) > scores(trials["mixed"])
+    assert intervals.win_shares(labels, trials, groups, 60, 2)["preds"] == pytest.approx(wins.mean())

@@ -150,3 +150,35 @@ def test_property_every_image_has_a_fold_and_every_group_one(num_images, num_gro
     folds = splits.make_folds(labels, groups, num_folds, seed)
     assert set(folds) <= set(range(num_folds))
     assert len(set(zip(groups.tolist(), folds.tolist(), strict=True))) == len(set(groups.tolist()))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_large_groups_are_dealt_out_before_small_ones(seed):
+    """A group of four images and four single ones: the single ones fill the other fold only if they come later."""
+    labels = np.zeros((8, 28), np.uint8)
+    labels[:, 3] = 1
+    folds = splits.make_folds(labels, np.array([0, 0, 0, 0, 1, 2, 3, 4]), 2, seed)
+    assert np.bincount(folds).tolist() == [4, 4] and len(set(folds[:4])) == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_group_takes_the_room_of_all_its_images(seed):
+    """Fold A gets the group of five and B the other image of class 5: the last image goes to B, which has more room."""
+    labels = np.zeros((7, 28), np.uint8)
+    labels[[0, 5], 5] = 1
+    labels[6, 7] = 1
+    labels[[1, 2, 3], 9] = 1
+    folds = splits.make_folds(labels, np.array([0, 0, 0, 0, 0, 1, 2]), 2, seed)
+    assert folds[6] == folds[5] != folds[0]
+
+
+def test_chance_decides_among_equal_folds_and_the_seed_decides_chance():
+    labels = np.zeros((40, 28), np.uint8)
+    labels[:, 0] = 1
+    labels[7, 27] = 1  # the only image of its class: any fold will do
+    assert len({splits.make_folds(labels, np.arange(40), 4, seed)[7] for seed in range(12)}) == 4
+    held = [splits.make_holdout(rare_labels(300), np.arange(300), 0.3, seed) for seed in (1, 1, 2)]
+    assert (held[0] == held[1]).all() and (held[0] != held[2]).any()
+    folds = [splits.make_random_folds(np.arange(300), 3, seed) for seed in (1, 1, 2)]
+    assert (folds[0] == folds[1]).all() and (folds[0] != folds[2]).any()
+    assert (folds[0] != np.arange(300) % 3).any()
