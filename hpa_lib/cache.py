@@ -212,7 +212,7 @@ def _write_chunk(file: Path, num_images: int, source: tuple, chunk: tuple[int, l
     images = np.stack([read_image(data, part, one, size, absent) for one in ids])  # (B, S, S, 4)
     with open(file, "r+b") as stream:
         image_bytes = images[0].nbytes
-        # Counted from the end: before the images lies a header.
+        # Counted from the end: the file has a header before the images.
         stream.seek(file.stat().st_size - (num_images - start) * image_bytes)
         stream.write(images.data)
     return len(ids)

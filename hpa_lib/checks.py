@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def check(
     """All that is wrong with a data folder, one row a finding; an empty table where all is well.
 
     Every PNG is decoded, by the function that the cache reads with, so what passes here can be cached. That takes about
-    as long as building the cache. More than three findings that differ only in their file are one row.
+    as long as building the cache. More than three findings of one kind are one row.
 
     Args:
         folder: a data folder in Kaggle's layout.
@@ -89,7 +90,10 @@ def dropped_ids(findings: pd.DataFrame, on_bad: str) -> dict[str, list[str]]:
 
 
 def _merge_alike(findings: list[dict]) -> list[dict]:
-    """One finding in place of many that differ in their file only, with the first three files and their number."""
+    """One finding in place of many that differ only in their file and in numbers and quoted texts of their problem.
+
+    It has the first problem, the first three files and how many there are.
+    """
     alike = defaultdict(list)
     for finding in findings:
         alike[_kind(finding)].append(finding)
@@ -101,12 +105,15 @@ def _merge_alike(findings: list[dict]) -> list[dict]:
         elif finding is group[0]:
             files = ", ".join(one["file"] for one in group[:MOST_ALIKE])
             dropped = " ".join(dict.fromkeys(one["drop_id"] for one in group)).strip()
-            merged.append(finding | {"file": f"{files} ({len(group):,} in all)", "drop_id": dropped})
+            others = " (the others likewise)" if len({one["problem"] for one in group}) > 1 else ""
+            changes = {"file": f"{files} ({len(group):,} in all)", "problem": finding["problem"] + others}
+            merged.append(finding | changes | {"drop_id": dropped})
     return merged
 
 
 def _kind(finding: dict) -> tuple:
-    return tuple(finding[key] for key in ("problem", "remedy", "severity", "part"))
+    problem = re.sub(r"'[^']*'|\d+", "", finding["problem"])
+    return (problem, *(finding[key] for key in ("remedy", "severity", "part")))
 
 
 def _check_tables(folder: Path) -> tuple[list[dict], dict[str, list[str]]]:

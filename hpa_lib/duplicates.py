@@ -57,7 +57,7 @@ def find_pairs(
     num_bits = hashes.shape[1]
     pairs, distances = [np.empty((0, 2), int)], [np.empty(0, int)]
     for start in range(0, len(left), BLOCK):
-        first = start if others is None else 0  # a pair's partner stands further down
+        first = start if others is None else 0  # a pair's partner is further down
         distance = (num_bits - left[start : start + BLOCK] @ right[first:].T) / 2  # (B, M)
         rows, columns = np.nonzero(distance <= max_distance)
         near = distance[rows, columns]

@@ -37,7 +37,7 @@ def explain_part(folder: Path, part: str) -> tuple[str, str] | None:
     """What there is in place of the channel files of a part (``train`` or ``test``), and the remedy; None: nothing."""
     files = dataset.list_files(folder / part)
     if (folder / part).is_symlink() and not (folder / part).exists():
-        return "is a link whose target is missing", "fetch the folder that it names"
+        return "the folder is a link whose target is missing", "fetch the folder that it names"
     if (folder / part / part).is_dir():
         return f"the folder {part}/{part}/ is there", f"move what it holds one folder up, into {part}/"
     for pattern, remedy in FORMS:

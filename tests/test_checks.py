@@ -483,6 +483,22 @@ def test_many_alike_findings_are_one_line_and_all_are_dropped(tiny_dataset):
     assert ids.tolist() == ["train-0005", "train-0006", "train-0007", "train-0008"]
 
 
+def test_many_findings_with_other_numbers_and_texts_are_one_line(tiny_dataset):
+    data = tiny_dataset(images=12)
+    for number in range(5):
+        path = channel(data, f"train-{number:04d}")
+        path.write_bytes(path.read_bytes()[: 300 + number])
+    rows = "".join(f"more-{number},{number}.0\n" for number in range(5))  # as pandas writes a column with a gap
+    with open(data / "train.csv", "a", encoding="utf-8") as table:
+        table.write(rows)
+    findings = checks.check(data, progress=False)
+    assert findings["problem"].tolist() == [
+        "label '0.0' in target '0.0' (the others likewise)",
+        "is cut off after 300 bytes (the others likewise)",
+    ]
+    assert len(checks.select(data, findings, "drop")[0]) == 7
+
+
 def test_many_sizes_are_one_note(tiny_dataset):
     data = tiny_dataset(images=12)
     for number in range(7):
