@@ -125,18 +125,14 @@ def _choose_data(options: argparse.Namespace, default: Path | str, out: Path, ma
 
 
 def _data_of_run_set(out: Path, given: Path | None) -> Path:
-    """The folder that a run set was made of, or ``given`` where that holds the same data.
-
-    Archives cannot be compared before notebook 00 has unpacked them below ``out``: a folder or file without ``train/``
-    is taken to be those.
-    """
+    """The folder or zip that a run set was made of, or ``given`` where that holds the same data."""
     from hpa_lib import dataset, plan, store
 
     description = store.load_json(out, "data/dataset.json")
     if not {"path", "data_hash"} <= description.keys():
         raise plan.Refused(f"{out}/data/dataset.json does not name the data: run 00_data.ipynb with the same OUT")
     known = Path(description["path"])
-    if given in (None, known) or (known.is_relative_to(out) and given.exists() and not (given / "train").is_dir()):
+    if given in (None, known):
         return known
     if given.is_dir() and dataset.fingerprint(given) == description["data_hash"]:
         return given

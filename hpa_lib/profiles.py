@@ -3,26 +3,27 @@
 A profile is plain data. ``steps`` lists ``(step name, notebook number, parameters)``: the same notebook may stand there
 several times. ``shared`` holds for every notebook that has such a parameter; a step's own value and ``-p`` go before
 it. ``data`` and ``out`` are the folders used without ``--data`` and ``--out``; an empty ``data`` means the search of
-``paths.find_data``. Whatever is left out keeps the value of the notebook's own ``parameters`` cell.
+``paths.find_data``. Whatever is left out keeps the value of the notebook's own ``parameters`` cell. All networks of a
+profile train for the same number of epochs, so that their scores can be compared.
 """
 
 from hpa_lib import paths
 
-# The kit's own recipe: rare classes drawn and weighed up, and a loss that asks for F1 itself (bench/recipes.py).
+# The kit's own recipe: rare labels are sampled more often and weigh more, and the loss includes F1 (bench/recipes.py).
 BEST = {"CLASS_WEIGHTS": "sqrt", "LOSS": "bce+soft_f1", "SAMPLING": 0.5, "AUGMENT": "turns", "EMA": 0.98, "TTA": 8}
 
 DEMO = {  # the whole study in minutes on two cores
     "data": paths.DEFAULT_DATA,
     "out": paths.PROJECT / "outputs" / "demo",
-    "shared": {},
+    "shared": {"EPOCHS": 4},
     "steps": [
         ("00_data", "00", {}),
         ("01_eda", "01", {}),
-        ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none", "EPOCHS": 4}),
-        ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt", "EPOCHS": 4}),
-        ("02_densenet_best", "02", {**BEST, "EPOCHS": 4, "RUN": "densenet-rgby-best"}),
-        ("03_resnet18", "03", {"EPOCHS": 3}),
-        ("04_inception_v2", "04", {"EPOCHS": 3}),
+        ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none"}),
+        ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt"}),
+        ("02_densenet_best", "02", {**BEST, "RUN": "densenet-rgby-best"}),
+        ("03_resnet18", "03", {}),
+        ("04_inception_v2", "04", {}),
         ("05_thresholds", "05", {}),
         ("06_ensemble", "06", {}),
         ("07_report", "07", {}),
@@ -32,17 +33,17 @@ DEMO = {  # the whole study in minutes on two cores
 COURSE = {  # a larger synthetic set or a part of Kaggle's, an evening on two cores, half an hour on a GPU
     "data": paths.PROJECT / "data" / "synthetic-course",
     "out": paths.PROJECT / "outputs" / "course",
-    "shared": {"IMAGE_SIZE": 256},
+    "shared": {"IMAGE_SIZE": 256, "EPOCHS": 20},
     "steps": [
         ("00_data", "00", {}),
         ("01_eda", "01", {}),
-        ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none", "EPOCHS": 30}),
-        ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt", "EPOCHS": 30}),
-        ("02_densenet_rgb_merge", "02", {"CLASS_WEIGHTS": "sqrt", "EPOCHS": 30, "CHANNELS": "rgb_merge"}),
-        ("02_densenet_best", "02", {**BEST, "EPOCHS": 30, "RUN": "densenet-rgby-best"}),
-        ("03_resnet18_none", "03", {"CLASS_WEIGHTS": "none", "EPOCHS": 20}),
-        ("03_resnet18_sqrt", "03", {"CLASS_WEIGHTS": "sqrt", "EPOCHS": 20}),
-        ("04_inception_v2", "04", {"CLASS_WEIGHTS": "sqrt", "EPOCHS": 20}),
+        ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none"}),
+        ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt"}),
+        ("02_densenet_rgb_merge", "02", {"CLASS_WEIGHTS": "sqrt", "CHANNELS": "rgb_merge"}),
+        ("02_densenet_best", "02", {**BEST, "RUN": "densenet-rgby-best"}),
+        ("03_resnet18_none", "03", {"CLASS_WEIGHTS": "none"}),
+        ("03_resnet18_sqrt", "03", {"CLASS_WEIGHTS": "sqrt"}),
+        ("04_inception_v2", "04", {"CLASS_WEIGHTS": "sqrt"}),
         ("05_thresholds", "05", {}),
         ("06_ensemble", "06", {}),
         ("07_report", "07", {}),
@@ -52,15 +53,15 @@ COURSE = {  # a larger synthetic set or a part of Kaggle's, an evening on two co
 KAGGLE = {  # the full competition data: plan for a GPU
     "data": "",
     "out": paths.PROJECT / "outputs" / "kaggle",
-    "shared": {"IMAGE_SIZE": 256},
+    "shared": {"IMAGE_SIZE": 256, "EPOCHS": 30},
     "steps": [
         ("00_data", "00", {}),
         ("01_eda", "01", {}),
-        ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none", "EPOCHS": 40}),
-        ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt", "EPOCHS": 40}),
-        ("03_resnet18_sqrt", "03", {"CLASS_WEIGHTS": "sqrt", "EPOCHS": 30}),
-        ("03_resnet18_best", "03", {**BEST, "EPOCHS": 30, "RUN": "resnet18-rgby-best"}),
-        ("04_inception_v2_sqrt", "04", {"CLASS_WEIGHTS": "sqrt", "EPOCHS": 30}),
+        ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none"}),
+        ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt"}),
+        ("03_resnet18_sqrt", "03", {"CLASS_WEIGHTS": "sqrt"}),
+        ("03_resnet18_best", "03", {**BEST, "RUN": "resnet18-rgby-best"}),
+        ("04_inception_v2_sqrt", "04", {"CLASS_WEIGHTS": "sqrt"}),
         ("05_thresholds", "05", {}),
         ("06_ensemble", "06", {}),
         ("07_report", "07", {}),

@@ -27,7 +27,7 @@ def make_table(
         ids: str (N,), the images of ``preds``, in any order.
         preds: 0/1 (N, 28).
         sample_ids: str (N,), the order Kaggle wants (``read_ids`` of its ``sample_submission.csv``).
-        dropped: the ids of test images that cannot be read (``ON_BAD = "drop"`` in notebook 00).
+        dropped: the ids of test images that cannot be used, from ``list_dropped``.
         fallback: the label set that they get, such as ``commonest_set``; Kaggle wants a row for every Id.
 
     Raises:
@@ -44,6 +44,26 @@ def make_table(
     if findings:
         raise ValueError(findings[0])
     return pd.DataFrame({"Id": sample_ids, COLUMN: [texts[image_id] for image_id in sample_ids]})
+
+
+def list_dropped(ids: np.ndarray, sample_ids: np.ndarray, test_images: int) -> list[str]:
+    """The ids of the sample that notebook 00 left out (``ON_BAD = "drop"``), in the sample's order.
+
+    Args:
+        ids: str (N,), the images that the runs predicted.
+        sample_ids: str (M,), from ``read_ids``.
+        test_images: how many images notebook 00 kept (``data/dataset.json``).
+
+    Raises:
+        ValueError: the runs predicted another number of images: they were trained before notebook 00 was run again.
+    """
+    if len(ids) != test_images:
+        raise ValueError(
+            f"the runs predicted {len(ids)} test images, but notebook 00 found {test_images}: train them again with "
+            "START_OVER, or run notebook 00 with the data that they were trained on"
+        )
+    known = set(ids.tolist())
+    return [image_id for image_id in sample_ids.tolist() if image_id not in known]
 
 
 def commonest_set(labels: np.ndarray) -> str:

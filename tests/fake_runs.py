@@ -50,7 +50,6 @@ def write_out(
     known, test = folds != TEST, folds == TEST
     store.save_split(out, ids[known], labels[known], groups[known], folds[known])
     description = {"path": str(data), "synthetic": True, "test_images": int(test.sum())}
-    description["dropped"] = {"train": [], "test": []}
     store.save_json(out, "data/dataset.json", description)
     shared = generator.normal(size=labels.shape)
     for run, sharpness in runs.items():

@@ -118,13 +118,13 @@ def test_a_run_sets_data_may_have_moved(hpa, study, tiny_dataset, made_of, tmp_p
     assert hpa(*study, "--only", "07", "--dry-run")[0] == 0  # reads no data
 
 
-def test_archives_named_again_are_those_that_the_run_set_unpacked(hpa, study, tiny_dataset, made_of, tmp_path):
-    unpacked = tiny_dataset("out/cache/unpacked")
-    made_of(unpacked)
+def test_archives_named_again_are_the_run_sets_data(hpa, study, tmp_path):
     (tmp_path / "download").mkdir()
     (tmp_path / "download" / "train.zip").touch()
-    code, out, errors = hpa(*study, "--only", "06", "--data", tmp_path / "download", "--dry-run")
-    assert code == 0 and f"'DATA': '{unpacked}'" in out, errors
+    store.save_json(tmp_path / "out", "data/dataset.json", {"path": tmp_path / "download", "data_hash": "0"})
+    for given in ((), ("--data", tmp_path / "download")):
+        code, out, errors = hpa(*study, "--only", "06", *given, "--dry-run")
+        assert code == 0 and f"'DATA': '{tmp_path / 'download'}'" in out, errors
 
 
 def test_a_damaged_description_of_the_data_is_one_sentence(hpa, study, tmp_path):

@@ -201,3 +201,11 @@ def test_the_commonest_set_is_a_whole_set():
     labels = np.zeros((5, 28), np.uint8)
     labels[:2, 0], labels[2:, [2, 16]] = 1, 1
     assert submission.commonest_set(labels) == "2 16"
+
+
+def test_what_notebook_00_left_out_is_what_the_runs_did_not_predict():
+    sample = np.array(["a", "b", "c"])
+    assert submission.list_dropped(np.array(["c", "a"]), sample, 2) == ["b"]
+    assert submission.list_dropped(sample, sample, 3) == []
+    with pytest.raises(ValueError, match="predicted 3 test images, but notebook 00 found 2: train them again"):
+        submission.list_dropped(sample, sample, 2)

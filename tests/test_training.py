@@ -31,7 +31,7 @@ def test_history_best_epoch_and_evaluation_over_the_whole_part(tmp_path, ema):
     _, val = train_tiny.tiny_parts()
     labels, probs = val.labels[val.rows], predict.predict_probs(model, val.images, val.rows)
     assert np.mean(metrics.average_precision(labels, probs)) == pytest.approx(best["val_macro_ap"], abs=1e-6)
-    preds = thresholds.apply(probs, np.full(28, 0.5))
+    preds = thresholds.apply(probs, 0.5, thresholds.FILL_EMPTY)
     assert metrics.macro_f1(labels, preds) == pytest.approx(best["val_macro_f1"])
     assert pd.read_csv(tmp_path / "history.csv")["epoch"].tolist() == [1, 2, 3, 4, 5]
 
@@ -229,3 +229,13 @@ def test_the_learning_rate_warms_up_to_its_peak_and_falls_to_zero():
     assert (
         (np.diff(rates[:21]) > 0).all() and (np.diff(rates[20:]) < 0).all() and rates[50] == pytest.approx(0, abs=1e-6)
     )
+
+
+def test_the_score_of_an_epoch_follows_the_rule_for_empty_rows():
+    _, val = train_tiny.tiny_parts()
+    model = train_tiny.tiny_model()
+    model.get_layer("logits").bias.assign(np.full(28, -9.0))  # no class reaches .5 on any image
+    labels, probs = val.labels[val.rows], predict.predict_probs(model, val.images, val.rows)
+    filled = thresholds.fill_empty_rows(np.zeros_like(probs, np.uint8), probs)
+    row = training.evaluate(model, val, losses.make_loss("bce", np.ones(28)))
+    assert row["val_macro_f1"] == pytest.approx(metrics.macro_f1(labels, filled)) and row["val_macro_f1"] > 0
