@@ -16,10 +16,10 @@ from hpa_lib import provenance, startup
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")  # CPU flags: hardware for bfloat16 products
 BFLOAT16_ON_CPU = {  # network -> the flags with which a step in bfloat16 is faster than in float32 (bench/training.py)
-    "densenet": (),  # its maps of 8 and 16 filters are too thin: three times slower with AMX
+    "densenet": (),  # maps of 8 and 16 filters are too thin: three times slower with AMX, 1.3 with AVX512_BF16
     "resnet18": FAST_BFLOAT16,
     "inception_v2": FAST_BFLOAT16,
-    "densenet121": FAST_BFLOAT16,
+    "densenet121": FAST_BFLOAT16,  # as wide as ResNet18; not measured
 }
 FROM_SCRATCH = {  # peak learning rate and, on a CPU, images a step; see ``resolve``
     "densenet": {"learning_rate": 5e-3, "batch_size": 16},

@@ -95,21 +95,27 @@ def test_a_loss_that_is_no_number_stops_with_a_sentence_and_keeps_the_last_state
     assert not (tmp_path / checkpoints.STATE).exists()
 
 
-def test_patience_stops_early(tmp_path, capsys):
-    history, _ = train_tiny.run(tmp_path, learning_rate=0.0, patience=2)
-    assert len(history) < 5 and "stopped: no better val_macro_ap for 2 epochs" in capsys.readouterr().out
+def no_progress(*_):
+    return {"val_loss": 1.0, "val_macro_ap": 0.5, "val_macro_f1": 0.1}
+
+
+def test_patience_stops_early(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training, "evaluate", no_progress)
+    history, _ = train_tiny.run(tmp_path, patience=2)
+    assert len(history) == 3 and "stopped: no better val_macro_ap for 2 epochs" in capsys.readouterr().out
 
 
 def test_a_kill_just_before_the_patience_stop_costs_no_epoch(tmp_path, monkeypatch, capsys):
     """The state is stored before the stop, so a kill between the two leaves a run whose patience is used up."""
-    unfinished = checkpoints.save_state
-    monkeypatch.setattr(checkpoints, "save_state", lambda folder, state: state["finished"] or unfinished(folder, state))
-    killed, _ = train_tiny.run(tmp_path, learning_rate=0.0, patience=2)
-    monkeypatch.undo()
-    assert len(killed) < 5 and not json.loads((tmp_path / checkpoints.STATE).read_text())["finished"]
+    monkeypatch.setattr(training, "evaluate", no_progress)
+    save = checkpoints.save_state
+    monkeypatch.setattr(checkpoints, "save_state", lambda folder, state: state["finished"] or save(folder, state))
+    killed, _ = train_tiny.run(tmp_path, patience=2)
+    assert len(killed) == 3 and not json.loads((tmp_path / checkpoints.STATE).read_text())["finished"]
+    monkeypatch.setattr(checkpoints, "save_state", save)
     capsys.readouterr()
-    resumed, _ = train_tiny.run(tmp_path, learning_rate=0.0, patience=2)
-    assert resumed["epoch"].tolist() == killed["epoch"].tolist()
+    resumed, _ = train_tiny.run(tmp_path, patience=2)
+    assert resumed["epoch"].tolist() == [1, 2, 3]
     assert "stopped: no better val_macro_ap for 2 epochs" in capsys.readouterr().out
     assert json.loads((tmp_path / checkpoints.STATE).read_text())["finished"]
 
@@ -178,6 +184,12 @@ def test_no_two_layers_or_epochs_meet_the_same_dropout_seed():
             first, second = keras.ops.convert_to_numpy(layer.seed_generator.state).tolist()
             met |= {(first, second + step) for step in range(steps)}
     assert len(dropouts) == 4 and len(met) == 5 * 4 * steps
+
+
+def test_any_number_of_workers_trains_to_the_very_same_weights(tmp_path):
+    one, *others = (train_tiny.run(tmp_path / str(n), workers=n, epochs=2)[1].get_weights() for n in (1, 2, 4))
+    for other in others:
+        assert all((first == second).all() for first, second in zip(one, other, strict=True))
 
 
 def test_each_epoch_trains_on_the_batches_of_its_number(tmp_path, monkeypatch):

@@ -22,11 +22,12 @@ def tiny_model():
     return keras.Model(inputs, keras.layers.Dense(28, name="logits", dtype="float32")(x))
 
 
-def tiny_parts():
+def tiny_parts(workers=2):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (72, 16, 16, 4), np.uint8)
     labels = (rng.random((72, 28)) < 0.2).astype(np.uint8)
-    train = batches.ImageBatches(images, labels, np.arange(48), 16, shuffle=True, augmentation="report", seed=3)
+    stream = {"shuffle": True, "augmentation": "report", "seed": 3, "workers": workers}
+    train = batches.ImageBatches(images, labels, np.arange(48), 16, **stream)
     return train, batches.ImageBatches(images, labels, np.arange(48, 72), 16)
 
 
@@ -48,10 +49,10 @@ class KillIn(keras.callbacks.Callback):
         return self.now
 
 
-def run(folder, kill_epoch=0, start_over=False, **changed):
+def run(folder, kill_epoch=0, start_over=False, workers=2, **changed):
     """History and final model of a run; with ``kill_epoch`` the process dies in that epoch."""
     device.setup(os.environ.get("PRECISION", "float32"), seed=3)
-    train, val = tiny_parts()
+    train, val = tiny_parts(workers)
     model = tiny_model()
     if kill_epoch:
         original = model.fit
