@@ -176,3 +176,4 @@ def test_a_lock_is_let_go_after_an_error(tmp_path):
     for _ in range(2):
         with pytest.raises(ValueError, match="inside"), store.lock(tmp_path / "new" / ".lock", "it"):
             raise ValueError("inside")
+        assert [path.name for path in (tmp_path / "new").iterdir()] == [".lock"]  # nobody is named who holds nothing
