@@ -168,6 +168,7 @@ def test_a_lock_of_a_killed_process_holds_nobody_up(tmp_path, holder):
     holder.wait()
     with store.lock(tmp_path / ".run.lock", "the run set"):
         pass
+    assert [path.name for path in tmp_path.iterdir()] == [".run.lock"]  # nobody is named who holds nothing
 
 
 def test_a_waiting_process_takes_the_lock_when_the_first_lets_it_go(tmp_path, holder):
