@@ -59,9 +59,8 @@ def unpack_data(data: str | Path, target: str | Path, progress: bool = True) -> 
         for archive in inner:
             archive.unlink()
         (folder / WHOLE).touch()
-        for older in target.iterdir():
-            if older != folder:
-                shutil.rmtree(older) if older.is_dir() else older.unlink()
+    for older in set(target.iterdir()) - {folder}:  # also what a call that was killed here has left
+        shutil.rmtree(older) if older.is_dir() else older.unlink()
     _take_loose(data, folder, beside, set().union(*members.values()))
     return folder
 

@@ -370,3 +370,11 @@ def test_other_files_and_hidden_ones_are_left_in_the_archive(tmp_path):
     assert [str(path.relative_to(folder)) for path in folder.rglob("*.*") if path.name != archives.WHOLE] == [
         "train/a.png"
     ]
+
+
+def test_what_a_call_killed_before_the_clean_up_has_left_goes_at_the_next(tiny_dataset, tmp_path):
+    archive = zip_folder(tiny_dataset(), tmp_path / "all.zip")
+    folder = archives.unpack_data(archive, tmp_path / "unpacked", progress=False)
+    (folder.parent / "older").mkdir()
+    assert archives.unpack_data(archive, tmp_path / "unpacked", progress=False) == folder
+    assert list(folder.parent.iterdir()) == [folder]
