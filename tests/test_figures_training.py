@@ -33,14 +33,16 @@ def test_one_run_shows_its_validation_loss_and_several_a_legend():
 
 
 def test_classes_go_from_common_to_rare():
-    fig = training.f1_by_class({"a": np.linspace(1, 0, 28)}, COUNTS)
+    fig = training.f1_by_class({"a": np.linspace(1, 0, 28)}, COUNTS, "validation")
+    assert fig.axes[0].get_xlabel() == "F1 on the validation"
     assert fig.axes[0].get_yticklabels()[0].get_text() == "Nucleoplasm (1300)"
     assert fig.axes[0].lines[0].get_xdata()[0] == 1
 
 
 def test_rare_bars_are_truth_then_runs():
     table = pd.DataFrame({"class": ["Lysosomes", "Rods & rings"], "true": [9, 8], "a": [3, 0]})
-    fig = training.rare_positives(table)
+    fig = training.rare_positives(table, "validation")
+    assert fig.axes[0].get_ylabel() == "images of the validation"
     heights = [[bar.get_height() for bar in group] for group in fig.axes[0].containers]
     assert heights == [[9, 8], [3, 0]]
 
