@@ -56,10 +56,16 @@ def train_one(out: Path, name: str, seed: int, options) -> str:
     ids, labels, _, folds = store.load_split(out)
     description = store.load_json(out, "data/dataset.json")
     rows = {"train": np.flatnonzero(folds > 0), "val": np.flatnonzero(folds == 0), "holdout": np.flatnonzero(folds < 0)}
-    hardware = device.setup(options.precision, seed)
+    hardware = device.setup(options.precision, seed, options.model)
     settings = recipe | {"seed": seed, "model": options.model, "image_size": options.size, "epochs": options.epochs}
-    settings |= {"learning_rate": options.lr, "batch_size": options.batch, "precision": hardware["precision"]}
-    settings |= {"split": store.split_digest(out), "channels": "rgby", "weights": "scratch"}
+    chosen = device.resolve(options.model, "from scratch", hardware, learning_rate=options.lr, batch_size=options.batch)
+    settings |= {name: chosen[name] for name in ("learning_rate", "batch_size")} | {"precision": hardware["precision"]}
+    settings |= {
+        "data_hash": description["data_hash"],
+        "split": store.split_digest(out),
+        "channels": "rgby",
+        "weights": "scratch",
+    }
     folder = store.run_folder(out, run)
     if (folder / "result.json").exists() and store.load_json(folder, "result.json")["settings"] == settings:
         return run
@@ -69,8 +75,8 @@ def train_one(out: Path, name: str, seed: int, options) -> str:
     weights = imbalance.class_weights(labels[rows["train"]].sum(axis=0), recipe["class_weights"])
     sampling = imbalance.sampling_weights(labels[rows["train"]], recipe["sampling"]) if recipe["sampling"] else None
     stream = {"shuffle": True, "augmentation": recipe["augment"], "sampling": sampling, "seed": seed}
-    train = batches.ImageBatches(images, labels, rows["train"], options.batch, **stream)
-    val = batches.ImageBatches(images, labels, rows["val"], options.batch)
+    train = batches.ImageBatches(images, labels, rows["train"], chosen["batch_size"], **stream)
+    val = batches.ImageBatches(images, labels, rows["val"], chosen["batch_size"])
     model = models.MODELS[options.model](image_size=options.size)
     if recipe["prior"]:
         model.get_layer("logits").bias.assign(imbalance.prior_logits(labels[rows["train"]], weights))
@@ -139,8 +145,8 @@ def main():
     parser.add_argument("--size", type=int, default=128, help="pixels, a cached size")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=16, help="images")
-    parser.add_argument("--lr", type=float, default=5e-3)
+    parser.add_argument("--batch", type=int, default=0, help="images; 0: by network and device, as in the notebooks")
+    parser.add_argument("--lr", type=float, default=0.0, help="0: by network, as in the notebooks")
     parser.add_argument("--precision", default="float32", choices=device.PRECISIONS)
     options = parser.parse_args()
     if "report" not in options.recipes or options.seeds < 1:

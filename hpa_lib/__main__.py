@@ -191,7 +191,7 @@ def check_command(options: argparse.Namespace) -> int:
     """Print the findings of a data folder; notes alone are no failure unless ``--strict``."""
     from hpa_lib import archives, checks, paths
 
-    data = archives.unpack_data(options.data, paths.find_out(options.out) / "cache" / "unpacked")
+    data = archives.unpack_data(options.data, paths.find_out(options.out) / "cache" / "unpacked", clean=False)
     findings = checks.check(data, size=options.size, quick=options.quick)
     for severity, file, problem, remedy in findings[["severity", "file", "problem", "remedy"]].itertuples(index=False):
         print(f"{severity}: {file}: {problem}: {remedy}")

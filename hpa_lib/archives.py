@@ -17,7 +17,7 @@ from typing import IO
 
 from tqdm import tqdm
 
-from hpa_lib import tables
+from hpa_lib import store, tables
 
 MAX_BYTES = 200 * 2**30  # unpacked; the competition's PNGs are 14 GB
 MAX_RATIO = 200  # unpacked / packed bytes of one file; real PNGs have about 1
@@ -26,9 +26,10 @@ PARTS = ("train", "test")
 INNER = tuple(f"{part}.zip" for part in PARTS)
 TABLES = ("train.csv", "sample_submission.csv", "groups.csv", "synthetic.json")
 WHOLE = ".whole"  # the mark of a folder in which everything is unpacked
+PACKED = ".packed"  # the tables as they are in the archives; those beside the archives win
 
 
-def unpack_data(data: str | Path, target: str | Path, progress: bool = True) -> Path:
+def unpack_data(data: str | Path, target: str | Path, progress: bool = True, clean: bool = True) -> Path:
     """The folder to read: ``data`` itself when it is unpacked already, else one in ``target`` with what it holds.
 
     Changed archives are unpacked into a new folder, and the older one is removed when the new one is whole; a killed
@@ -38,6 +39,7 @@ def unpack_data(data: str | Path, target: str | Path, progress: bool = True) -> 
         data: a folder in Kaggle's layout, one with the archives, or the downloaded zip.
         target: the folder of the unpacked folders; made when needed, and nothing else may be in it.
         progress: say what will be unpacked, and show a bar.
+        clean: remove what earlier archives have left in ``target``.
 
     Raises:
         ValueError: an archive is damaged, reaches outside its target, or unpacks to an absurd size.
@@ -47,21 +49,18 @@ def unpack_data(data: str | Path, target: str | Path, progress: bool = True) -> 
     members = {archive: list_members(archive, part) for archive, part in _find_archives(data).items()}
     if not members:
         return data
-    beside = {table: tables.find(data / table) for table in TABLES if tables.find(data / table).is_file()}
-    for files in members.values():
-        for name in set(files) & {*beside, *(f"{table}.zip" for table in beside)}:
-            del files[name]
     folder = target / _stamp(members)
-    if not (folder / WHOLE).exists():
-        _unpack(members, folder, progress)
-        inner = {folder / f"{part}.zip": part for part in PARTS if (folder / f"{part}.zip").exists()}
-        _unpack({archive: list_members(archive, part) for archive, part in inner.items()}, folder, progress)
-        for archive in inner:
-            archive.unlink()
-        (folder / WHOLE).touch()
-    for older in set(target.iterdir()) - {folder}:  # also what a call that was killed here has left
-        shutil.rmtree(older) if older.is_dir() else older.unlink()
-    _take_loose(data, folder, beside, set().union(*members.values()))
+    with store.lock(target.with_name(f".{target.name}.lock"), f"the folder of unpacked archives {target}", wait=True):
+        if not (folder / WHOLE).exists():
+            _unpack(members, folder, progress)
+            inner = {folder / f"{part}.zip": part for part in PARTS if (folder / f"{part}.zip").exists()}
+            _unpack({archive: list_members(archive, part) for archive, part in inner.items()}, folder, progress)
+            for archive in inner:
+                archive.unlink()
+            (folder / WHOLE).touch()
+        for older in set(target.iterdir()) - {folder} if clean else ():  # also what a killed call has left
+            shutil.rmtree(older) if older.is_dir() else older.unlink()
+        _take_loose(data, folder)
     return folder
 
 
@@ -117,7 +116,9 @@ def _place(archive: Path, path: PurePosixPath, part: str) -> str:
     """Where a member belongs in Kaggle's layout; ``""`` for what is not wanted."""
     if any(name.startswith((".", "__MACOSX")) for name in path.parts):
         return ""
-    if path.name.removesuffix(".zip") in TABLES or (path.name in INNER and not part):
+    if path.name.removesuffix(".zip") in TABLES:
+        return f"{PACKED}/{path.name}"
+    if path.name in INNER and not part:
         return path.name
     if path.suffix.lower() != ".png":
         return ""
@@ -174,14 +175,16 @@ def _write(source: IO[bytes], path: Path) -> None:
     os.replace(temporary, path)
 
 
-def _take_loose(data: Path, folder: Path, beside: dict[str, Path], unpacked: set[str]) -> None:
-    """Copy the tables beside the archives, remove those of earlier calls, and link a part that is unpacked already."""
+def _take_loose(data: Path, folder: Path) -> None:
+    """Copy the tables, those beside the archives before those in them, and link a part that is unpacked already."""
     for table in TABLES:
-        for name in {table, f"{table}.zip"} - unpacked:
+        found = [tables.find(place / table) for place in (data, folder / PACKED)]
+        chosen = next((path for path in found if path.is_file()), None)
+        for name in {table, f"{table}.zip"} - {chosen and chosen.name}:
             (folder / name).unlink(missing_ok=True)
-        if table in beside:
-            with open(beside[table], "rb") as source:
-                _write(source, folder / beside[table].name)
+        if chosen:
+            with open(chosen, "rb") as source:
+                _write(source, folder / chosen.name)
     for part in PARTS:
         if (folder / part).is_symlink():
             (folder / part).unlink()

@@ -203,12 +203,9 @@ def channel_paths(folder: str | Path, part: str, image_id: str) -> list[Path]:
 
 
 def list_absent_channels(folder: str | Path) -> list[str]:
-    """The channels that a data set lacks altogether: ``["yellow"]`` where a part has green files but no yellow one."""
-    for part in TABLES:
-        ends = {name.rpartition("_")[2] for name in list_files(Path(folder) / part)}
-        if "green.png" in ends and f"{OPTIONAL}.png" not in ends:
-            return [OPTIONAL]
-    return []
+    """The channels that a data set lacks altogether: ``["yellow"]`` where there are green files but no yellow one."""
+    ends = {name.rpartition("_")[2] for part in TABLES for name in list_files(Path(folder) / part)}
+    return [OPTIONAL] if "green.png" in ends and f"{OPTIONAL}.png" not in ends else []
 
 
 def check_channels(description: dict, channels: str) -> None:
@@ -226,6 +223,20 @@ def check_channels(description: dict, channels: str) -> None:
         raise ValueError(
             f"CHANNELS = {channels!r} uses {', '.join(absent)}, which this data lacks: set CHANNELS = 'rgb'"
         )
+
+
+def check_unchanged(folder: str | Path, description: dict) -> None:
+    """Refuse a data folder that is not as notebook 00 read it.
+
+    Args:
+        folder: the data folder, unpacked.
+        description: what notebook 00 stored as ``data/dataset.json``.
+
+    Raises:
+        ValueError: its tables, or the names or lengths of its images, have changed.
+    """
+    if fingerprint(folder) != description["data_hash"]:
+        raise ValueError(f"the data in {folder} has changed since notebook 00 read it: run 00_data.ipynb again")
 
 
 def fingerprint(folder: str | Path) -> str:

@@ -20,7 +20,7 @@ def class_weights(counts: np.ndarray, scheme: str = "sqrt", cap: float = 12.0, b
         beta: of the effective number, in [0, 1).
 
     Returns:
-        float32 (C,). ``losses`` says where a weight goes: on the positive term of a class.
+        float32 (C,). ``losses`` says what a weight does in each loss.
 
     Raises:
         ValueError: an unknown scheme, a negative count, or hand-set weights that are not C positive numbers.

@@ -84,11 +84,12 @@ def paired(
 
     Returns:
         ``difference`` (positive: ``preds`` are better), ``low``, ``high``, ``share_better`` (the share of resamples in
-        which ``preds`` win, draws counted half; above .975 where the 95 % interval lies above 0), ``level``, ``draws``.
+        which ``preds`` win, moved as the interval is; ties count half), ``level``, ``draws``.
     """
     gains, estimate = resample_gains(labels, preds, baseline, statistic, groups, draws, seed)
     low, high = bounds(gains, estimate, level)
-    share_better = (gains > 0).mean(axis=0) + 0.5 * (gains == 0).mean(axis=0)
+    tied, moved = gains == 0, _move(gains, estimate)  # a tie is one however far the others are moved
+    share_better = ((moved > 0) & ~tied).mean(axis=0) + 0.5 * tied.mean(axis=0)
     return {
         "difference": _plain(estimate),
         "low": _plain(low),
@@ -108,12 +109,12 @@ def resample_gains(
     draws: int = 1000,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What ``preds`` gain over ``baseline`` in each resample, moved to the estimate, (draws, ...); and the estimate."""
+    """What ``preds`` gain over ``baseline`` in each resample, (draws, ...), and on the images themselves."""
     function = _statistic(statistic)
     options = {"groups": groups, "draws": draws, "seed": seed}
     gains = function(resample(labels, preds, **options)) - function(resample(labels, baseline, **options))
     estimate = function(metrics.confusion_counts(labels, preds)) - function(metrics.confusion_counts(labels, baseline))
-    return _move(gains, estimate), estimate
+    return gains, estimate
 
 
 def over_seeds(values: np.ndarray, resampled: np.ndarray, level: float = 0.95) -> dict:
@@ -198,8 +199,9 @@ def win_shares(
     """
     resampled = [_macro_f1(resample(labels, own, groups, draws, seed)) for own in preds.values()]
     estimates = [metrics.macro_f1(labels, own) for own in preds.values()]
-    scores = np.stack([_move(own, score) for own, score in zip(resampled, estimates, strict=True)])  # (M, draws)
-    wins = scores == scores.max(axis=0)
+    moved = np.stack([_move(own, score) for own, score in zip(resampled, estimates, strict=True)])  # (M, draws)
+    scores = np.stack(resampled)
+    wins = scores == np.take_along_axis(scores, moved.argmax(axis=0)[None], axis=0)  # equal ones share the resample
     return dict(zip(preds, (wins / wins.sum(axis=0)).mean(axis=1).tolist(), strict=True))
 
 

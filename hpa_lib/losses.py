@@ -125,7 +125,7 @@ def describe_weights(name: str, weights: np.ndarray) -> str:
     """
     parts = _parts(name)
     if np.min(weights) == np.max(weights):
-        return f"All classes weigh the same in {name}."
+        return f"All classes weigh {np.min(weights):.3g} in {name}."
     single = [part for part in parts if part not in WHOLE_BATCH]
     whole = [part for part in parts if part in WHOLE_BATCH]
     uses = ["they multiply the positive terms of " + " and ".join(single)] * bool(single)

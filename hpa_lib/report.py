@@ -221,10 +221,10 @@ def rare_table(out: Path, answers: dict, number: int = 10) -> pd.DataFrame:
     return table
 
 
-def study_table(summary: pd.DataFrame, synthetic: bool) -> pd.DataFrame:
-    """What the original study and the competition's winner got on Kaggle's data, beside what this run set submits."""
-    data = "this run set, SYNTHETIC data" if synthetic else "this run set, its own hold-out"
-    own = summary.iloc[-1]  # chosen on validation, not for its score here
+def study_table(summary: pd.DataFrame, judged_on: str, synthetic: bool) -> pd.DataFrame:
+    """What the original study and the competition's winner got on Kaggle's data, beside this run set's choice."""
+    data = f"this run set, {judged_on}{', SYNTHETIC data' if synthetic else ''}"
+    own = summary.iloc[-1]
     rows = [
         (f"the study: {name}", "Kaggle's real test set, public part", score) for name, score in STUDY_PUBLIC.items()
     ]

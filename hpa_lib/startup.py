@@ -8,32 +8,39 @@ TensorFlow reads it.
 import contextlib
 import importlib.util
 import os
-import re
+import subprocess
 import sys
-import tempfile
 
-STARTUP = re.compile(
-    rb"WARNING: All log messages before absl|"
-    rb"I0000 |"  # information, before the log level is in force
-    rb"E0000 .* failed call to cuInit: .*UNKNOWN ERROR \(303\)"  # no driver: this computer has no GPU
+# What is left out: information before the log level is in force, and the lack of a GPU driver. Another process reads,
+# so that the last words of a process that aborts are passed on too.
+FILTER = r"""
+import re, sys
+startup = re.compile(
+    rb"WARNING: All log messages before absl|I0000 |E0000 .* failed call to cuInit: .*UNKNOWN ERROR \(303\)"
 )
+for line in sys.stdin.buffer:
+    if line.strip() and not startup.match(line):
+        sys.stderr.buffer.write(line)
+        sys.stderr.buffer.flush()
+"""
 
 
 @contextlib.contextmanager
 def without_startup_lines():
-    """Hold back what is written to standard error, also by C++ code, and pass on all but ``STARTUP`` at the end."""
+    """Leave ``FILTER``'s lines out of what is written to standard error, also by C++ code, and pass on all others."""
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as written:
-        os.dup2(written.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
-            written.seek(0)
-            os.write(2, b"".join(line for line in written if line.strip() and not STARTUP.match(line)))
+    reader = subprocess.Popen([sys.executable, "-S", "-E", "-c", FILTER], stdin=subprocess.PIPE, stderr=kept)
+    os.dup2(reader.stdin.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        reader.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a process started meanwhile may hold the pipe
+            reader.wait(timeout=5)
 
 
 class QuietTensorFlow:

@@ -252,10 +252,14 @@ def _finished_runs(out: Path) -> list[str]:
 
 
 def digest_runs(out: Path, runs: list[str]) -> dict[str, str]:
-    """Run -> 16 hexadecimal digits that change when the split or the run's validation probabilities do."""
+    """Run -> 16 hexadecimal digits that change when the split or any of the run's stored probabilities do."""
     split = need(out, "data/split.csv").read_bytes()
-    stored = {run: need(out, f"runs/{run}/probs_val.npz").read_bytes() for run in runs}
-    return {run: hashlib.sha256(split + probs).hexdigest()[:16] for run, probs in stored.items()}
+    digests = {}
+    for run in runs:
+        need(out, f"runs/{run}/probs_val.npz")
+        stored = sorted(run_folder(out, run).glob("probs_*.npz"))
+        digests[run] = hashlib.sha256(b"".join([split, *(path.read_bytes() for path in stored)])).hexdigest()[:16]
+    return digests
 
 
 def load_decision(out: Path, name: str) -> dict:

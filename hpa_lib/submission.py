@@ -36,10 +36,11 @@ def make_table(
     preds = metrics.check_binary(preds, "preds")
     if len(ids) != len(preds):
         raise ValueError(f"{len(ids)} ids for {len(preds)} rows of predictions: give each image one row")
+    known = set(ids)
     texts = dict.fromkeys(dropped, fallback) | {
         image_id: label_names.format_target(row) for image_id, row in zip(ids, preds, strict=True)
     }
-    given = [*ids, *(image_id for image_id in dropped if image_id not in set(ids))]
+    given = [*ids, *(image_id for image_id in dropped if image_id not in known)]
     findings = _compare_ids(given, list(sample_ids), "the predictions", "the sample", ordered=False)
     if findings:
         raise ValueError(findings[0])

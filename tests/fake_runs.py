@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hpa_lib import dataset, store
 from hpa_lib import labels as label_names
-from hpa_lib import store
 
 RUNS = {"densenet-rgby-none": 0.9, "inception_v2-rgby-log": 1.2, "resnet18-rgby-none": 1.5}  # name -> sharpness
 NUM_LABELS = label_names.NUM_LABELS
@@ -49,8 +49,9 @@ def write_out(
     groups = np.arange(num_images) // 2  # near-duplicates come in pairs
     known, test = folds != TEST, folds == TEST
     store.save_split(out, ids[known], labels[known], groups[known], folds[known])
+    _write_data(data, ids[test], labels[test])
     description = {"path": str(data), "synthetic": True, "test_images": int(test.sum())}
-    store.save_json(out, "data/dataset.json", description)
+    store.save_json(out, "data/dataset.json", description | {"data_hash": dataset.fingerprint(data)})
     shared = generator.normal(size=labels.shape)
     for run, sharpness in runs.items():
         probs = draw_probs(generator, labels, sharpness, shared)
@@ -61,7 +62,6 @@ def write_out(
         result = {"run": run, "model": model, "channels": channels, "class_weights": class_weights}
         result |= {"fold": fold, "seed": 0, "synthetic": True, "split": store.split_digest(out)}
         store.save_json(out, f"runs/{run}/result.json", result)
-    _write_data(data, ids[test], labels[test])
 
 
 def _write_data(data: Path, ids: np.ndarray, labels: np.ndarray) -> None:

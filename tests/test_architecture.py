@@ -18,7 +18,7 @@ ROOMS = {  # room -> the rooms it may import; figures, models and synthetic are 
     "synthetic": "labels processes",
     "png": "",
     "tables": "",
-    "archives": "tables",
+    "archives": "store tables",
     "dataset": "labels tables",
     "image_files": "dataset labels png",
     "layout": "dataset",

@@ -3,6 +3,8 @@
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -91,7 +93,7 @@ def test_a_second_run_unpacks_nothing_and_a_killed_one_goes_on(tiny_dataset, tmp
     before = first.stat().st_mtime_ns
     check_same(data, archives.unpack_data(archive, tmp_path / "unpacked", progress=False))
     assert first.stat().st_mtime_ns == before
-    monkeypatch.setattr(archives, "_write", lambda *_: pytest.fail("unpacked again"))
+    monkeypatch.setattr(archives, "_unpack", lambda *_: pytest.fail("unpacked again"))
     archives.unpack_data(archive, tmp_path / "unpacked", progress=False)
 
 
@@ -378,3 +380,45 @@ def test_what_a_call_killed_before_the_clean_up_has_left_goes_at_the_next(tiny_d
     (folder.parent / "older").mkdir()
     assert archives.unpack_data(archive, tmp_path / "unpacked", progress=False) == folder
     assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_table_put_beside_a_whole_zip_and_taken_away_again_unpacks_no_image(tiny_dataset, tmp_path):
+    data, download = tiny_dataset(), tmp_path / "download"
+    download.mkdir()
+    zip_folder(data, download / "all.zip")
+    first = archives.unpack_data(download, tmp_path / "unpacked", progress=False)
+    original = (first / "train.csv").read_text()
+    (download / "train.csv").write_text("Id,Target\ntrain-0001,27\n")
+    assert archives.unpack_data(download, tmp_path / "unpacked", progress=False) == first
+    assert (first / "train.csv").read_text() == "Id,Target\ntrain-0001,27\n"
+    (download / "train.csv").unlink()
+    assert archives.unpack_data(download, tmp_path / "unpacked", progress=False) == first
+    assert (first / "train.csv").read_text() == original
+
+
+def test_a_table_in_an_inner_archive_is_read(tiny_dataset, tmp_path):
+    data, packed = tiny_dataset(), tmp_path / "packed"
+    packed.mkdir()
+    (data / "train" / "train.csv").write_bytes((data / "train.csv").read_bytes())
+    for part in ("train", "test"):
+        zip_folder(data / part, packed / f"{part}.zip")
+    (packed / "sample_submission.csv").write_bytes((data / "sample_submission.csv").read_bytes())
+    unpacked = archives.unpack_data(zip_folder(packed, tmp_path / "all.zip"), tmp_path / "unpacked", progress=False)
+    assert (unpacked / "train.csv").read_bytes() == (data / "train.csv").read_bytes()
+
+
+def test_looking_at_other_archives_leaves_what_another_run_reads(tiny_dataset, tmp_path):
+    first = archives.unpack_data(zip_folder(tiny_dataset(), tmp_path / "a.zip"), tmp_path / "unpacked", progress=False)
+    other = zip_folder(tiny_dataset("other", seed=1), tmp_path / "b.zip")
+    second = archives.unpack_data(other, tmp_path / "unpacked", progress=False, clean=False)
+    assert first.is_dir() and second.is_dir() and first != second
+
+
+def test_two_processes_unpack_one_archive_one_after_the_other(tiny_dataset, tmp_path):
+    data = tiny_dataset(images=40)
+    archive = zip_folder(data, tmp_path / "all.zip")
+    script = f"from hpa_lib import archives; archives.unpack_data({str(archive)!r}, {str(tmp_path / 'out')!r}, False)"
+    both = [subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    check_same(data, archives.unpack_data(archive, tmp_path / "out", progress=False))

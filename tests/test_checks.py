@@ -450,12 +450,13 @@ def test_a_data_set_without_yellow_can_be_used(tiny_dataset, tmp_path):
         assert images[..., :3].any(axis=(1, 2)).all()
 
 
-def test_one_part_without_yellow_is_a_data_set_without_yellow(tiny_dataset):
+def test_one_part_without_yellow_is_incomplete_and_yellow_of_the_other_is_kept(tiny_dataset):
     data = tiny_dataset()
     for path in [*data.glob("test/*_yellow.png")]:
         path.unlink()
-    assert dataset.list_absent_channels(data) == ["yellow"]
-    assert set(checks.check(data, progress=False)["severity"]) == {"note"}
+    assert dataset.list_absent_channels(data) == []
+    findings = checks.check(data, progress=False)
+    assert set(findings["problem"]) == {"yellow missing"} and set(findings["part"]) == {"test"}
 
 
 def test_a_whole_channel_that_is_missing_is_one_line(tiny_dataset):

@@ -328,3 +328,24 @@ def test_the_real_pngs_are_plain_and_decode_as_opencv_does(real_samples):
     for path in paths:
         assert png.is_plain(png.read_header(path.read_bytes()))
         np.testing.assert_array_equal(png.decode(path.read_bytes()), cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+
+
+def test_yellow_is_absent_only_where_no_part_has_it(tiny_dataset):
+    data = tiny_dataset()
+    (data / "test" / "test-0001_yellow.png").unlink()
+    for path in (data / "test").glob("*_yellow.png"):
+        path.unlink()
+    assert dataset.list_absent_channels(data) == []  # the test images are incomplete, the data set is not without
+    for path in (data / "train").glob("*_yellow.png"):
+        path.unlink()
+    assert dataset.list_absent_channels(data) == ["yellow"]
+
+
+def test_data_that_has_changed_since_notebook_00_is_refused(tiny_dataset):
+    data = tiny_dataset()
+    description = {"data_hash": dataset.fingerprint(data)}
+    dataset.check_unchanged(data, description)
+    with open(data / "sample_submission.csv", "a", encoding="utf-8") as table:
+        table.write("another,0\n")
+    with pytest.raises(ValueError, match="has changed since notebook 00 read it: run 00_data.ipynb again"):
+        dataset.check_unchanged(data, description)

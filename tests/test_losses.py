@@ -130,7 +130,8 @@ def test_unknown_loss_is_refused():
 @pytest.mark.parametrize(
     ("name", "weights", "expected"),
     [
-        ("bce", [1, 1], "All classes weigh the same in bce."),
+        ("bce", [1, 1], "All classes weigh 1 in bce."),
+        ("bce", [5, 5], "All classes weigh 5 in bce."),
         ("focal", [1, 6.5], "Class weights from 1 to 6.5: they multiply the positive terms of focal."),
         ("lovasz", [1, 2], "Class weights from 1 to 2: they set the share of each class in lovasz."),
         ("bce+soft_f1", [1, 2], "Class weights from 1 to 2: they multiply the positive terms of bce; they set the "

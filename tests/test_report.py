@@ -72,13 +72,16 @@ def test_one_rule_for_empty_rows_holds_for_every_label_set_that_is_compared(out,
 
 
 def test_without_a_holdout_nothing_is_scored_on_the_images_it_was_tuned_on(tmp_path):
-    fake_runs.write_out(tmp_path / "out", tmp_path / "data", RUNS, num_images=600, holdout=0)
-    complete(tmp_path / "out")
-    answers = report.load_answers(tmp_path / "out")
-    for answer in answers.values():
-        folds = splits.make_folds(answer["labels"], answer["groups"], 4, 0)
-        fair = thresholds.cross_fit(answer["labels"], answer["probs"], folds, "global", fill_empty=True)
-        np.testing.assert_array_equal(answer["tuned"], fair)
+    out = tmp_path / "out"
+    fake_runs.write_out(out, tmp_path / "data", RUNS, num_images=600, holdout=0)
+    complete(out)
+    for method, options in (("global", {}), ("shrunken", {"towards": "global"})):
+        decision = store.load_json(out, "decisions/thresholds.json")
+        store.save_json(out, "decisions/thresholds.json", decision | {"method": method, "options": options})
+        for answer in report.load_answers(out).values():
+            folds = splits.make_folds(answer["labels"], answer["groups"], 4, 0)
+            fair = thresholds.cross_fit(answer["labels"], answer["probs"], folds, method, True, **options)
+            np.testing.assert_array_equal(answer["tuned"], fair)
 
 
 def test_a_run_is_compared_with_its_twin_without_weights_only(out, answers):
@@ -86,10 +89,19 @@ def test_a_run_is_compared_with_its_twin_without_weights_only(out, answers):
     assert table[["model", "class weights", "seeds"]].values.tolist() == [["densenet", "sqrt", 1]]
     row = table.iloc[0]
     assert row["gain"] == pytest.approx(row["with"] - row["without"]) and row["low"] <= row["gain"] <= row["high"]
+    runs = report.run_table(out, answers).set_index("run")["F1 at .5, unfilled"]
+    assert row["gain, unfilled"] == pytest.approx(runs["densenet-rgby-sqrt"] - runs["densenet-rgby-none"])
     halves = [answers[run]["half"] for run in ("densenet-rgby-sqrt", "densenet-rgby-none")]
     labels, groups = answers["densenet-rgby-sqrt"]["labels"], answers["densenet-rgby-sqrt"]["groups"]
     alone = intervals.paired(labels, *halves, groups=groups, draws=50)
     assert (row["low"], row["high"]) == pytest.approx((alone["low"], alone["high"]))
+
+
+def test_runs_predicted_with_other_turns_are_no_twins(out, tmp_path):
+    folder = shutil.copytree(out, tmp_path / "out")
+    result = store.load_json(folder, "runs/densenet-rgby-sqrt/result.json")
+    store.save_json(folder, "runs/densenet-rgby-sqrt/result.json", result | {"tta": 8})
+    assert report.weights_table(folder, report.load_answers(folder), draws=10).empty
 
 
 def test_twins_of_several_seeds_make_one_row_whose_interval_contains_the_seeds(out, tmp_path):
@@ -124,6 +136,8 @@ def test_thresholds_table_and_summary_agree_with_the_runs(out, answers):
     tuned = report.thresholds_table(answers, draws=50)
     assert tuned["tuned"].tolist() == runs["F1 tuned"].tolist() and tuned["at .5"].tolist() == runs["F1 at .5"].tolist()
     assert tuned["gain"].to_numpy() == pytest.approx((runs["F1 tuned"] - runs["F1 at .5"]).to_numpy())
+    bare = [metrics.macro_f1(answer["labels"], answer["tuned_unfilled"]) for answer in answers.values()]
+    assert tuned["gain, unfilled"].to_numpy() == pytest.approx(bare - runs["F1 at .5, unfilled"].to_numpy())
     summary = report.summary_table(out, runs).set_index("model")
     assert summary.loc["ensemble: mean", "with thresholds"] == 0.42
     means = np.mean([answer["probs"] for answer in answers.values()], axis=0)
@@ -141,10 +155,12 @@ def test_rare_table_counts_labels_and_predictions(out, answers):
     assert len(table) == 4 and table.columns.tolist() == ["class", "true", *RUNS]
     rarest = np.argsort(labels[folds >= 0].sum(axis=0), kind="stable")[:4]
     assert table["true"].sum() == labels[folds == -1][:, rarest].sum()
+    for run in RUNS:
+        assert table[run].tolist() == answers[run]["half"][:, rarest].sum(axis=0).tolist()
 
 
 def test_the_study_stands_beside_under_its_own_name(out, answers):
-    table = report.study_table(report.summary_table(out, report.run_table(out, answers)), synthetic=True)
+    table = report.study_table(report.summary_table(out, report.run_table(out, answers)), "hold-out", synthetic=True)
     assert table["macro F1"].tolist()[:2] == [0.46, 0.656]
     assert "SYNTHETIC" in table["measured on"].iloc[-1] and "Kaggle" in table["measured on"].iloc[0]
 

@@ -50,3 +50,12 @@ def test_an_error_of_cpp_code_during_the_import_still_shows(tmp_path):
 def test_a_log_level_of_your_own_is_kept(given):
     script = "import os, hpa_lib; print(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
     assert run(script, TF_CPP_MIN_LOG_LEVEL=given).stdout.strip() == given
+
+
+def test_the_last_words_of_a_process_that_aborts_while_tensorflow_is_imported_are_not_lost(tmp_path):
+    """A CPU without AVX is told so by TensorFlow just before it aborts."""
+    (tmp_path / "tensorflow.py").write_text(
+        "import os\nos.write(2, b'I0000 oneDNN is on\\nF0000 compiled to use AVX instructions\\n')\nos.abort()\n"
+    )
+    done = run("import hpa_lib, tensorflow", PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}:{os.getcwd()}")
+    assert done.returncode != 0 and "AVX instructions" in done.stderr and "oneDNN" not in done.stderr

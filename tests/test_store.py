@@ -219,16 +219,17 @@ def test_runs_of_another_split_are_left_out_by_name_or_refused_when_named(run_se
         store.choose_runs(run_set)
 
 
-@pytest.mark.parametrize("change", ["split", "probs", "gone", "old"])
+@pytest.mark.parametrize("change", ["split", "probs", "holdout", "gone", "old"])
 def test_a_decision_made_of_other_runs_is_refused(run_set, change):
     decision = {"runs": store.digest_runs(run_set, list(fake_runs.RUNS)), "chosen": "mean"}
     store.save_json(run_set, "decisions/ensemble.json", decision)
     assert store.load_decision(run_set, "ensemble") == decision
     if change == "split":
         change_split(run_set)
-    elif change == "probs":
-        ids, probs = store.load_probs(run_set, "resnet18-rgby-none", "val")
-        store.save_probs(run_set, "resnet18-rgby-none", "val", ids, probs / 2)
+    elif change in ("probs", "holdout"):
+        part = {"probs": "val"}.get(change, change)
+        ids, probs = store.load_probs(run_set, "resnet18-rgby-none", part)
+        store.save_probs(run_set, "resnet18-rgby-none", part, ids, probs / 2)
     elif change == "gone":
         shutil.rmtree(run_set / "runs" / "resnet18-rgby-none")
     else:
