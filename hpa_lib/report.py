@@ -50,7 +50,7 @@ def load_answers(out: Path) -> dict[str, dict[str, np.ndarray]]:
     for run in store.list_runs(out):
         if run not in decision["thresholds"]:
             raise store.MissingInput(
-                f"decisions/thresholds.json does not know run {run}: run 05_threshold_tuning.ipynb"
+                f"decisions/thresholds.json does not know run {run}: run 05_threshold_tuning.ipynb with RUNS empty"
             )
         ids, probs = store.load_probs(out, run, part)
         labels, groups = store.load_truth(out, ids)
