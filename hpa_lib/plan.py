@@ -19,6 +19,17 @@ RANGES = {  # least and most of numbers that mean the same in every notebook
     "NUM_FOLDS": (2, 10**3),
     "FOLD": (0, 10**3),
     "HOLDOUT": (0, 1),
+    "MAX_IMAGES": (0, 10**9),
+    "MAX_DISTANCE": (0, 256),
+    "SAMPLING": (0, 1),
+    "EMA": (0, 1),
+    "TTA": (1, 8),
+    "BATCH_SIZE": (0, 10**6),
+    "PATIENCE": (0, 10**6),
+    "HEAD_EPOCHS": (0, 10**6),
+    "WORKERS": (0, 10**3),
+    "FOLDS": (2, 10**3),
+    "BOOTSTRAP": (1, 10**6),
 }
 BACKENDS = ("tensorflow", "jax")
 

@@ -68,6 +68,12 @@ def test_unknown_step_is_refused(folder, wanted):
         ("FOLD: int = 0", "FOLD", "-1"),
         ("HOLDOUT: float = 0.2", "HOLDOUT", "1.5"),
         ("HOLDOUT: float = 0.2", "HOLDOUT", "nan"),
+        ("MAX_IMAGES: int = 0", "MAX_IMAGES", "-3"),  # would have meant all images
+        ("SAMPLING: float = 0.0", "SAMPLING", "7.0"),  # would have trained on a few images of the rarest labels
+        ("EMA: float = 0.0", "EMA", "1.5"),
+        ("TTA: int = 1", "TTA", "99"),  # would have been refused after the training
+        ("BOOTSTRAP: int = 1000", "BOOTSTRAP", "0"),
+        ("FOLDS: int = 5", "FOLDS", "1"),
     ],
 )
 def test_numbers_out_of_range_are_refused_wherever_they_come_from(tmp_path, line, name, text):
