@@ -121,7 +121,8 @@ def find_notebook(folder: Path, number: str) -> Path:
     found = sorted(Path(folder).glob(f"{number}_*.ipynb"))
     if len(found) != 1:
         names = " and ".join(path.name for path in found) or "none"
-        raise Refused(f"notebook {number} in {folder}: found {names}, needed is exactly one {number}_<name>.ipynb")
+        remedy = "move or rename the others" if found else "name the folder of the notebooks"
+        raise Refused(f"notebook {number} in {folder}: found {names}, needed is one {number}_<name>.ipynb: {remedy}")
     return found[0]
 
 

@@ -239,3 +239,11 @@ def test_missing_and_ambiguous_notebooks_are_refused(folder):
     write_notebook(folder / "02_copy.ipynb")
     with pytest.raises(plan.Refused, match="02_copy.ipynb and 02_train_densenet.ipynb"):
         plan.find_notebook(folder, "02")
+
+
+def test_a_copy_of_a_notebook_is_named_with_the_remedy(tmp_path):
+    """As JupyterLab's "Duplicate" makes it, beside the original."""
+    for name in ("05_a.ipynb", "05_a-Copy1.ipynb"):
+        write_notebook(tmp_path / name)
+    with pytest.raises(plan.Refused, match=r"found 05_a-Copy1.ipynb and 05_a.ipynb.*: move or rename the others"):
+        plan.find_notebook(tmp_path, "05")
