@@ -11,11 +11,24 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.command(options)
     except (ValueError, OSError) as error:
-        print(f"hpa: {error}", file=sys.stderr)
+        print(f"hpa: {_explain(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("hpa: interrupted", file=sys.stderr)
         return 130
+
+
+def _explain(error: ValueError | OSError) -> str:
+    """The sentence of an error; the system's own (a full disk, a folder that cannot be written) has no remedy yet."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    file = error.filename or "a file"
+    return f"{file} cannot be used ({error.strerror}): make room or change its rights, or name another place"
+
+
+def _path(text: str) -> Path:
+    """A path of the command line; a shell leaves ``~`` as it is in quotation marks."""
+    return Path(text).expanduser()
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -30,7 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_data_commands(commands) -> None:
     synth = commands.add_parser("synth", help="draw a synthetic data set in Kaggle's layout")
-    synth.add_argument("out", metavar="OUT", type=Path, help="folder to write")
+    synth.add_argument("out", metavar="OUT", type=_path, help="folder to write")
     synth.add_argument("--profile", choices=["smoke", "quick", "course", "kaggle"], default="quick")
     synth.add_argument("--images", type=int, help="number of images in place of the profile's")
     synth.add_argument("--size", type=int, help="side in pixels in place of the profile's")
@@ -39,7 +52,7 @@ def _add_data_commands(commands) -> None:
     synth.set_defaults(command=synth_command)
 
     check = commands.add_parser("check", help="all that is wrong with a data folder, each finding with its remedy")
-    check.add_argument("data", metavar="DATA", type=Path)
+    check.add_argument("data", metavar="DATA", type=_path)
     check.add_argument("--size", type=int, default=0, metavar="PX", help="report images with fewer pixels a side")
     check.add_argument(
         "--quick", action="store_true", help="read headers only; decoding every PNG takes as long as building the cache"
@@ -61,20 +74,20 @@ def _add_run(commands) -> None:
     run.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
     run.add_argument("--dry-run", action="store_true", help="check and show the plan, start nothing")
     run.add_argument("--cell-timeout", type=int, metavar="SECONDS", help="stop when one cell takes longer")
-    run.add_argument("--notebooks", type=Path, metavar="DIR", help="folder of the numbered notebooks")
+    run.add_argument("--notebooks", type=_path, metavar="DIR", help="folder of the numbered notebooks")
     run.set_defaults(command=run_command)
 
 
 def _add_score_commands(commands) -> None:
     score = commands.add_parser("score", help="macro F1 of a submission against a truth file")
-    score.add_argument("submission", metavar="SUBMISSION", type=Path)
-    score.add_argument("truth", metavar="TRUTH", type=Path)
+    score.add_argument("submission", metavar="SUBMISSION", type=_path)
+    score.add_argument("truth", metavar="TRUTH", type=_path)
     score.set_defaults(command=score_command)
 
     submission = commands.add_parser("submission", help="work on submission files")
     check = submission.add_subparsers(required=True, metavar="ACTION").add_parser("check", help="would Kaggle take it?")
-    check.add_argument("submission", metavar="SUBMISSION", type=Path)
-    check.add_argument("sample", metavar="SAMPLE", type=Path)
+    check.add_argument("submission", metavar="SUBMISSION", type=_path)
+    check.add_argument("sample", metavar="SAMPLE", type=_path)
     check.set_defaults(command=submission_check_command)
 
 
@@ -96,7 +109,7 @@ def run_command(options: argparse.Namespace) -> int:
     makes_data = any(number == "00" for _, number, _ in chosen)
     data = _choose_data(options, profile["data"], out, makes_data)
     steps = plan.make_plan(chosen, folder, settings=settings, fixed=profile["shared"] | {"DATA": data, "OUT": out})
-    if data and not makes_data and not data.exists() and any("DATA" in step.parameters for step in steps):
+    if not makes_data and not data.exists() and any("DATA" in step.parameters for step in steps):
         raise plan.Refused(f"the data {data} is not there: name its folder with --data, or run 00_data.ipynb too")
     if options.dry_run:
         print(*(f"{step.name}: {step.notebook.name} {step.parameters}" for step in steps), sep="\n")
@@ -104,8 +117,8 @@ def run_command(options: argparse.Namespace) -> int:
     return _run(steps, out, options)
 
 
-def _choose_data(options: argparse.Namespace, default: Path | str, out: Path, makes_data: bool) -> Path | str:
-    """What the notebooks get as ``DATA``; empty where they search for it, which has found a folder here too.
+def _choose_data(options: argparse.Namespace, default: Path | str, out: Path, makes_data: bool) -> Path:
+    """What the notebooks get as ``DATA``: an absolute path, since a kernel works in the notebooks' folder.
 
     A run set knows the data that it was made of, and keeps it unless notebook 00 is run again (``makes_data``).
     """
@@ -121,7 +134,7 @@ def _choose_data(options: argparse.Namespace, default: Path | str, out: Path, ma
         names = ", ".join(paths.SYNTHETIC + known for known in synthetic.PROFILES)
         raise plan.Refused(f"the data {data} is not there, and '{name}' is no profile to draw: use one of {names}")
     synthetic.check_version(data)
-    return data if options.data or default else ""
+    return data
 
 
 def _data_of_run_set(out: Path, given: Path | None) -> Path:

@@ -205,5 +205,6 @@ def _open(archive: Path):
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
         with open(archive, "rb") as file:
             is_zip = file.read(2) == b"PK"
-        remedy = "download it again" if is_zip else "it is no zip; unpack it with its own program and name the folder"
+        other = "it is no zip archive; name the data folder, and unpack an archive of another kind with its own program"
+        remedy = "download it again" if is_zip else other
         raise ValueError(f"{archive} cannot be unpacked ({error}): {remedy}") from None

@@ -33,8 +33,8 @@ def run_plan(steps: list[plan.Step], out: Path, profile: str = "", cell_timeout:
     """The record of a run (what ``run.json`` holds): each step run in order, until the first that is not done.
 
     The executed copies lie in ``out/notebooks/<step>.ipynb``. ``out/run.json`` is rewritten as steps start and finish;
-    entries of an earlier run's other steps stay in it. Ctrl-C and SIGTERM stop the run as ``interrupted``. The run set
-    is locked meanwhile: two runs would mark each other's steps.
+    entries of an earlier run's other steps stay in it. Ctrl-C, SIGTERM and the closing of the terminal stop the run as
+    ``interrupted``. The run set is locked meanwhile: two runs would mark each other's steps.
 
     Args:
         steps: from ``plan.make_plan``.
@@ -111,7 +111,10 @@ def run_notebook(step: plan.Step, out: Path, cell_timeout: int | None = None) ->
         else:
             status, error = "killed", {"name": "KernelDied", "message": _why_dead(returncode)}
     except KeyboardInterrupt:
-        status, error = "interrupted", {"name": "Interrupted", "message": "stopped by Ctrl-C or SIGTERM"}
+        status, error = (
+            "interrupted",
+            {"name": "Interrupted", "message": "stopped by Ctrl-C or a signal"},
+        )
     if error:
         error["cell"] = _mark_stopped_cell(executed, error, status)
     if log.exists() and log.stat().st_size == 0:
@@ -159,16 +162,23 @@ def _wait(coroutine):
 
 @contextlib.contextmanager
 def _terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM, which batch systems send before they kill, ends the run as tidily as Ctrl-C does."""
+    """SIGTERM, which batch systems send before they kill, and a closed terminal end the run as tidily as Ctrl-C."""
+    hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
 
-    def interrupt(*_):
+    def interrupt(number, _):
+        if number == hang_up:  # the terminal is gone: a write to it would fail and end the run before its record
+            sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = [signal.SIGTERM]
+    if hang_up and signal.getsignal(hang_up) != signal.SIG_IGN:  # `nohup` ignores it, on purpose
+        numbers.append(hang_up)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _earlier_steps(out: Path) -> list[dict]:

@@ -80,6 +80,19 @@ def _build_whole(final: Path, data: Path, manifest: dict, workers: int, progress
     (final / "done").unlink()
 
 
+def remove_stale(data: str | Path, ids: Iterable[str], part: str, cache_dir: str | Path, absent: Iterable[str] = ()):
+    """Remove the caches of a part, of any size, that hold other images than ``data`` has now; says which.
+
+    A run that asks for such a size would learn from the pixels of before. Args: as ``build``.
+    """
+    ids, absent = [str(one) for one in ids], list(absent)
+    for folder in sorted(Path(cache_dir).glob(f"{part}_*")):
+        manifest = _read_manifest(folder) or {"size": 1}
+        if manifest != _describe(Path(data), ids, part, manifest["size"], absent):
+            shutil.rmtree(folder)
+            print(f"removed {folder}: its images have changed; run this notebook with that size if you need it")
+
+
 def load(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """A finished cache: ids str (N,) and images uint8 (N, S, S, 4), mapped from disk and not yet read.
 
@@ -98,6 +111,14 @@ def load(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     if images.shape != shape or images.dtype != np.uint8:
         raise ValueError(f"{path} holds {images.shape} but its manifest says {shape}: delete it and run 00_data.ipynb")
     return np.array(manifest["ids"], str), images
+
+
+def list_sizes(size: int, more: str = "") -> list[int]:
+    """The sizes to cache: ``size`` and those in ``more`` (``MORE_SIZES``), separated by blanks or commas; each once."""
+    sizes = more.replace(",", " ").split()
+    if not all(text.isdecimal() and int(text) for text in sizes):
+        raise ValueError(f"MORE_SIZES '{more}': write sides in pixels, such as '256 512'")
+    return list(dict.fromkeys([size, *map(int, sizes)]))
 
 
 def read_image(data: Path, part: str, image_id: str, size: int, absent: Iterable[str] = ()) -> np.ndarray:

@@ -19,6 +19,17 @@ RANGES = {  # least and most of numbers that mean the same in every notebook
     "NUM_FOLDS": (2, 10**3),
     "FOLD": (0, 10**3),
     "HOLDOUT": (0, 1),
+    "MAX_IMAGES": (0, 10**9),
+    "MAX_DISTANCE": (0, 256),
+    "SAMPLING": (0, 1),
+    "EMA": (0, 1),
+    "TTA": (1, 8),
+    "BATCH_SIZE": (0, 10**6),
+    "PATIENCE": (0, 10**6),
+    "HEAD_EPOCHS": (0, 10**6),
+    "WORKERS": (0, 10**3),
+    "FOLDS": (2, 10**3),
+    "BOOTSTRAP": (1, 10**6),
 }
 BACKENDS = ("tensorflow", "jax")
 
@@ -110,7 +121,8 @@ def find_notebook(folder: Path, number: str) -> Path:
     found = sorted(Path(folder).glob(f"{number}_*.ipynb"))
     if len(found) != 1:
         names = " and ".join(path.name for path in found) or "none"
-        raise Refused(f"notebook {number} in {folder}: found {names}, needed is exactly one {number}_<name>.ipynb")
+        remedy = "move or rename the others" if found else "name the folder of the notebooks"
+        raise Refused(f"notebook {number} in {folder}: found {names}, needed is one {number}_<name>.ipynb: {remedy}")
     return found[0]
 
 

@@ -20,7 +20,9 @@ import hashlib
 import json
 import os
 import platform
+import re
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,6 +33,8 @@ import pandas as pd
 from hpa_lib import labels as label_names
 
 PARTS = ("val", "holdout", "test")
+SPLIT = ["Id", "Target", "group", "fold"]  # the columns of data/split.csv
+RUN = re.compile(r"\w[\w.-]*")  # no comma, which separates names in RUNS, and nothing that a file system refuses
 MADE_BY = {  # first folder or file name -> the notebook that writes it
     "data": "00_data.ipynb",
     "runs": "02_train_densenet.ipynb (or 03, 04)",
@@ -151,7 +155,12 @@ def load_json(out: Path, name: str) -> dict:
         if isinstance(values, dict):
             return values
         problem = "it holds no JSON object"
-    raise ValueError(f"{path} is damaged ({problem}): delete it and run {_maker(name)} with the same OUT")
+    raise _damaged(path, name, problem)
+
+
+def _damaged(path: Path, name: str, problem: object) -> ValueError:
+    """The error of a file that is there and cannot be read (a disk that was full, an editor, a half copied folder)."""
+    return ValueError(f"{path} is damaged ({problem}): delete it and run {_maker(name)} with the same OUT")
 
 
 def save_table(out: Path, name: str, table: pd.DataFrame) -> Path:
@@ -160,9 +169,15 @@ def save_table(out: Path, name: str, table: pd.DataFrame) -> Path:
 
 
 def load_table(out: Path, name: str) -> pd.DataFrame:
-    """Read a table that ``save_table`` wrote; texts stay texts (``Id``, ``Target``, ``Predicted``), also ``NA``."""
-    texts = dict.fromkeys(["Id", "Target", "Predicted", "train_id", "test_id"], str)
-    return pd.read_csv(need(out, name), dtype=texts, keep_default_na=False, na_values=[""])
+    """Read a table that ``save_table`` wrote; texts stay texts (``Id``, ``Target``, ``Predicted``), also ``NA``.
+
+    Raises: as ``load_json``.
+    """
+    path, texts = need(out, name), dict.fromkeys(["Id", "Target", "Predicted", "train_id", "test_id"], str)
+    try:
+        return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""])
+    except ValueError as error:  # pandas' own errors are of this kind
+        raise _damaged(path, name, str(error).strip()) from None
 
 
 def save_figure(out: Path, name: str, fig) -> None:
@@ -181,13 +196,20 @@ def save_split(out: Path, ids: np.ndarray, labels: np.ndarray, groups: np.ndarra
         folds: int (N,), -1 for the hold-out.
     """
     targets = [label_names.format_target(row) for row in labels]
-    table = pd.DataFrame({"Id": ids, "Target": targets, "group": groups, "fold": folds})
+    table = pd.DataFrame(dict(zip(SPLIT, (ids, targets, groups, folds), strict=True)))
     return save_table(out, "data/split.csv", table)
 
 
 def load_split(out: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Read ``data/split.csv``: ids str (N,), labels uint8 (N, 28), groups (N,), folds int (N,)."""
-    table = load_table(out, "data/split.csv")
+    """Read ``data/split.csv``: ids str (N,), labels uint8 (N, 28), groups (N,), folds int (N,).
+
+    Raises: as ``load_json``; it is no file to edit, since every run is bound to it.
+    """
+    name = "data/split.csv"
+    table = load_table(out, name)
+    if list(table.columns) != SPLIT or table["fold"].dtype.kind not in "if" or table["fold"].isna().any():
+        problem = f"it has not the columns {','.join(SPLIT)} with a number in each fold"
+        raise _damaged(Path(out) / name, name, problem)
     labels = np.stack([label_names.parse_target(target) for target in table["Target"].fillna("")])
     return table["Id"].to_numpy(str), labels, table["group"].to_numpy(), table["fold"].to_numpy(int)
 
@@ -199,8 +221,8 @@ def split_digest(out: Path) -> str:
 
 def run_folder(out: Path, run: str) -> Path:
     """The folder of one training run (made by the first write into it)."""
-    if not run or run != Path(run).name or run.startswith("."):
-        raise ValueError(f"run name '{run}': use letters, digits, '-' and '_', such as densenet-rgby-none")
+    if not RUN.fullmatch(run):
+        raise ValueError(f"run name '{run}': use letters, digits, '-', '_' and '.', such as densenet-rgby-none")
     return Path(out) / "runs" / run
 
 
@@ -289,9 +311,17 @@ def save_probs(out: Path, run: str, part: str, ids: np.ndarray, probs: np.ndarra
 
 
 def load_probs(out: Path, run: str, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read what ``save_probs`` wrote: ids str (N,), probs float32 (N, 28)."""
-    with np.load(need(out, f"runs/{run}/probs_{part}.npz"), allow_pickle=False) as stored:
-        return stored["ids"], stored["probs"]
+    """Read what ``save_probs`` wrote: ids str (N,), probs float32 (N, 28).
+
+    Raises: as ``load_json``.
+    """
+    name = f"runs/{run}/probs_{part}.npz"
+    path = need(out, name)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return stored["ids"], stored["probs"]
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise _damaged(path, name, error) from None
 
 
 def load_truth(out: Path, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

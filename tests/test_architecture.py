@@ -202,7 +202,7 @@ def test_no_room_is_called_utils():
 
 
 UNIX_ONLY = {"resource", "fcntl", "termios", "pwd", "grp", "pty", "tty", "curses", "readline", "syslog", "crypt"}
-EVERYWHERE = {"SIGTERM", "SIGINT", "SIGABRT", "SIGILL", "SIGFPE", "SIGSEGV"}
+EVERYWHERE = {"SIG_IGN", "SIGTERM", "SIGINT", "SIGABRT", "SIGILL", "SIGFPE", "SIGSEGV"}
 UNIX_ONLY_OS = {"fork", "sched_getaffinity", "getuid", "geteuid", "killpg", "setsid", "getpgid", "mkfifo", "statvfs"}
 
 

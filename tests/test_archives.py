@@ -294,7 +294,10 @@ def test_what_a_new_download_cannot_help_is_not_told_so(tiny_dataset, tmp_path):
     with pytest.raises(ValueError, match="password required.*: unpack it with its password"):
         archives.unpack_data(archive, tmp_path / "unpacked", progress=False)
     shutil.make_archive(str(tmp_path / "train"), "gztar", tmp_path, "all.zip")
-    with pytest.raises(ValueError, match=r"train.tar.gz .*: it is no zip; unpack it with its own program"):
+    with pytest.raises(
+        ValueError,
+        match=r"train.tar.gz .*: it is no zip archive; name the data folder, and unpack",
+    ):
         archives.unpack_data(tmp_path / "train.tar.gz", tmp_path / "unpacked", progress=False)
 
 

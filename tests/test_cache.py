@@ -283,3 +283,33 @@ def test_progress_is_marked_on_a_handle_that_may_write(tiny_dataset, tmp_path, m
     monkeypatch.setattr("os.fsync", lambda handle: modes.append(fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE))
     cache.build(tiny_dataset(), ["train-0000"], "train", 16, tmp_path / "cache", workers=1, progress=False)
     assert modes == [os.O_RDWR]
+
+
+@pytest.mark.parametrize("text", ["64 96", "64,96", " 64, 96 ,", "96 64 96 128"])
+def test_sizes_are_separated_by_blanks_or_commas(text):
+    sizes = cache.list_sizes(128, text)
+    assert sizes[0] == 128 and sorted(sizes) == [64, 96, 128]
+    assert cache.list_sizes(128, "") == [128]
+
+
+@pytest.mark.parametrize("text", ["all", "64 x", "0", "-64", "64.0", "64x64"])
+def test_sizes_that_are_no_numbers_of_pixels_are_refused(text):
+    with pytest.raises(ValueError, match=f"MORE_SIZES '{text}': write sides in pixels, such as '256 512'"):
+        cache.list_sizes(128, text)
+
+
+def test_caches_of_another_size_go_when_their_images_have_changed(tiny_dataset, tmp_path, capsys):
+    """Notebook 00 run again for one size must not leave the old pixels of another to the training notebooks."""
+    data = tiny_dataset("data", images=4)
+    ids = [f"train-{number:04d}" for number in range(4)]
+    for size in (16, 32):
+        cache.build(data, ids, "train", size, tmp_path / "cache", progress=False)
+    cache.remove_stale(data, ids, "train", tmp_path / "cache")
+    assert len(cache.load(tmp_path / "cache" / "train_16")[0]) == 4  # nothing has changed: kept
+    capsys.readouterr()
+    cache.build(data, ids[:3], "train", 32, tmp_path / "cache", progress=False)
+    cache.remove_stale(data, ids[:3], "train", tmp_path / "cache")
+    assert len(cache.load(tmp_path / "cache" / "train_32")[0]) == 3
+    with pytest.raises(FileNotFoundError, match="train_16 holds no finished cache: run 00_data.ipynb"):
+        cache.load(tmp_path / "cache" / "train_16")
+    assert capsys.readouterr().out.startswith(f"removed {tmp_path}/cache/train_16: its images have changed")

@@ -68,6 +68,31 @@ def test_data_that_is_not_there_is_refused_before_anything_starts(hpa, study, tm
     assert not (tmp_path / "out").exists()
 
 
+def test_data_named_by_a_relative_path_is_the_same_for_the_notebooks(hpa, study, tmp_path, monkeypatch):
+    """A kernel works in the folder of the notebooks, so what it gets must be absolute."""
+    (tmp_path / "my data").mkdir()
+    (tmp_path / "my data" / "train.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HPA_DATA", "my data/")
+    code, out, _ = hpa(*study, "--profile", "kaggle", "--only", "00", "--dry-run")
+    assert code == 0 and f"'DATA': '{tmp_path / 'my data'}'" in out
+
+
+def test_a_quoted_tilde_is_the_home_folder(hpa, tiny_dataset, tmp_path, monkeypatch):
+    tiny_dataset("data")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    code, out, _ = hpa("check", "~/data", "--quick", "--out", "~/out")
+    assert code == 0 and out.endswith("0 of them to be fixed\n")
+
+
+@pytest.mark.parametrize("folder", ["a file", "a file/out"])
+def test_a_folder_that_cannot_be_made_is_one_sentence_without_error_numbers(hpa, study, tmp_path, folder):
+    (tmp_path / "a file").touch()
+    code, _, errors = hpa(*study[:3], "--out", tmp_path / folder, "--only", "05")
+    assert code == 2 and len(errors) == 1
+    assert "Errno" not in errors[0] and f"{tmp_path}/a file" in errors[0] and errors[0].count(": ") == 2
+
+
 @pytest.mark.parametrize("arguments", [(), ("--dry-run",)])
 def test_settings_that_cannot_work_are_refused_before_anything_starts(hpa, study, tmp_path, monkeypatch, arguments):
     refused(hpa(*study, *arguments, "-p", "SEED", "-1"), "parameter SEED = -1: use a number from 0 to 4294967295")
@@ -205,7 +230,7 @@ def test_killed_run_is_one_sentence_and_exit_code_1(study, tmp_path):
 def test_environment_names_the_data_only_where_the_profile_searches(hpa, study, tmp_path, monkeypatch):
     monkeypatch.setenv("HPA_DATA", str(tmp_path))
     assert str(paths.DEFAULT_DATA) in hpa(*study, "--dry-run")[1]
-    assert "'DATA': ''" in hpa(*study, "--dry-run", "--profile", "kaggle", "--only", "00")[1]
+    assert f"'DATA': '{tmp_path}'" in hpa(*study, "--dry-run", "--profile", "kaggle", "--only", "00")[1]
 
 
 @pytest.mark.parametrize("name", profiles.PROFILES)

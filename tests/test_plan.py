@@ -68,6 +68,12 @@ def test_unknown_step_is_refused(folder, wanted):
         ("FOLD: int = 0", "FOLD", "-1"),
         ("HOLDOUT: float = 0.2", "HOLDOUT", "1.5"),
         ("HOLDOUT: float = 0.2", "HOLDOUT", "nan"),
+        ("MAX_IMAGES: int = 0", "MAX_IMAGES", "-3"),  # would have meant all images
+        ("SAMPLING: float = 0.0", "SAMPLING", "7.0"),  # would have trained on a few images of the rarest labels
+        ("EMA: float = 0.0", "EMA", "1.5"),
+        ("TTA: int = 1", "TTA", "99"),  # would have been refused after the training
+        ("BOOTSTRAP: int = 1000", "BOOTSTRAP", "0"),
+        ("FOLDS: int = 5", "FOLDS", "1"),
     ],
 )
 def test_numbers_out_of_range_are_refused_wherever_they_come_from(tmp_path, line, name, text):
@@ -233,3 +239,11 @@ def test_missing_and_ambiguous_notebooks_are_refused(folder):
     write_notebook(folder / "02_copy.ipynb")
     with pytest.raises(plan.Refused, match="02_copy.ipynb and 02_train_densenet.ipynb"):
         plan.find_notebook(folder, "02")
+
+
+def test_a_copy_of_a_notebook_is_named_with_the_remedy(tmp_path):
+    """As JupyterLab's "Duplicate" makes it, beside the original."""
+    for name in ("05_a.ipynb", "05_a-Copy1.ipynb"):
+        write_notebook(tmp_path / name)
+    with pytest.raises(plan.Refused, match=r"found 05_a-Copy1.ipynb and 05_a.ipynb.*: move or rename the others"):
+        plan.find_notebook(tmp_path, "05")

@@ -236,3 +236,43 @@ def test_a_decision_made_of_other_runs_is_refused(run_set, change):
         store.save_json(run_set, "decisions/ensemble.json", {"chosen": "mean"})
     with pytest.raises(store.MissingInput, match="made of other runs or of another split.*run 06_ensemble.ipynb again"):
         store.load_decision(run_set, "ensemble")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'Id,Target\n"a,0\nb,1,2,3\n'])
+def test_a_table_that_cannot_be_read_is_named_with_the_notebook_that_makes_it(tmp_path, content):
+    """As an editor, a full disk or a half synchronised folder leaves it."""
+    for name, maker in (("data/split.csv", "00_data.ipynb"), ("tables/ensemble.csv", "06_ensemble.ipynb")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{name} is damaged \(.+\): delete it and run {maker} with the same OUT"):
+            store.load_table(tmp_path, name)
+
+
+@pytest.mark.parametrize(
+    "text", ["Id;Target;group;fold\na;0;0;1\n", "Id,Target,group,fold\na,0,0,\n", "Id,fold\na,1\n"]
+)
+def test_a_split_saved_by_a_spreadsheet_is_refused_in_one_sentence(tmp_path, text):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "split.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"split.csv is damaged \(.+\): delete it and run 00_data.ipynb"):
+        store.load_split(tmp_path)
+
+
+@pytest.mark.parametrize("length", [0, 100, -30])
+def test_half_written_probabilities_are_named_with_their_run(tmp_path, length):
+    path = store.save_probs(tmp_path, "small", "val", np.array(["a"]), np.zeros((1, 28)))
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(ValueError, match=r"runs/small/probs_val.npz is damaged \(.+\): delete it and run 02_"):
+        store.load_probs(tmp_path, "small", "val")
+
+
+@pytest.mark.parametrize("run", ["a,b", "a:b", " a", "a b", "a/b", "..", "", "-a"])
+def test_a_run_name_that_later_notebooks_or_systems_cannot_take_is_refused(tmp_path, run):
+    """RUNS and PAIR are separated by commas, and Windows has no file with a colon."""
+    with pytest.raises(ValueError, match=f"run name '{run}': use letters, digits"):
+        store.run_folder(tmp_path, run)
+
+
+@pytest.mark.parametrize("run", ["densenet-rgby-none", "größe_2", "v1.5", "resnet18-rgby-sqrt-fold2-seed1"])
+def test_plain_run_names_are_taken(tmp_path, run):
+    assert store.run_folder(tmp_path, run) == tmp_path / "runs" / run

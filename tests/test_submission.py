@@ -209,3 +209,5 @@ def test_what_notebook_00_left_out_is_what_the_runs_did_not_predict():
     assert submission.list_dropped(sample, sample, 3) == []
     with pytest.raises(ValueError, match="predicted 3 test images, but notebook 00 found 2: train them again"):
         submission.list_dropped(sample, sample, 2)
+    with pytest.raises(ValueError, match="predicted 1 test image that the sample lacks, first z: train them again"):
+        submission.list_dropped(np.array(["z", "a"]), sample, 2)  # test images were exchanged, as many as before

@@ -377,7 +377,10 @@ def test_start_says_what_the_model_really_got(tmp_path, monkeypatch):
     assert missing["weights"] == "from scratch"
     assert missing["message"].startswith("NO PRETRAINED WEIGHTS for resnet18") and "FROM SCRATCH" in missing["message"]
     assert weights.start(resnet(), pretrained=False)["message"] == "resnet18 starts from random weights, as asked."
-    assert "no public weights" in weights.start(models.MODELS["densenet"](image_size=64))["message"]
+    densenet = models.MODELS["densenet"](image_size=64)
+    assert "no public weights" in weights.start(densenet)["message"]
+    with pytest.raises(ValueError, match="densenet takes no weight file, but WEIGHTS names nope.h5: leave it empty"):
+        weights.start(densenet, path="nope.h5")  # would have trained from scratch without a word in the record
     loaded = weights.start(inception(), path=SLIM)
     assert loaded["weights"] == "own file" and loaded["file"] == str(SLIM.resolve()) and len(loaded["unused"]) == 2
     assert "stem came with biases" in loaded["message"]

@@ -112,10 +112,15 @@ def start(
         ``weights`` (``"ImageNet"``, ``"own file"`` where ``path`` was given, or ``"from scratch"``), ``file``,
         ``unused`` (tensor names) and ``message``, a line to print; where pretraining was wanted and is missing it
         starts with ``NO PRETRAINED WEIGHTS``.
+
+    Raises:
+        ValueError: ``path`` is given for a model that takes no weight file.
     """
     scratch = {"weights": "from scratch", "file": "", "unused": []}
     if not pretrained:
         return {**scratch, "message": f"{model.name} starts from random weights, as asked."}
+    if model.name not in SOURCES and path:
+        raise ValueError(f"{model.name} takes no weight file, but WEIGHTS names {path}: leave it empty")
     if model.name not in SOURCES:
         return {**scratch, "message": f"{model.name} has no public weights: it starts from random weights."}
     try:
