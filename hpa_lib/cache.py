@@ -244,3 +244,22 @@ def _mark(path: Path, done: int) -> None:
     temporary = path.with_suffix(".new")
     temporary.write_text(str(done), encoding="utf-8")
     os.replace(temporary, path)
+
+
+def find_rows(cache_ids: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The row of each of ``ids`` in the cache, int (N,).
+
+    Args:
+        cache_ids: str (M,), from ``load``.
+        ids: str (N,), of the split.
+
+    Raises:
+        ValueError: an Id is not in the cache.
+    """
+    row_of = {image_id: row for row, image_id in enumerate(cache_ids.tolist())}
+    missing = [image_id for image_id in ids.tolist() if image_id not in row_of]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} ids of data/split.csv are not in the cache, first '{missing[0]}': run 00_data.ipynb"
+        )
+    return np.array([row_of[image_id] for image_id in ids.tolist()], int)

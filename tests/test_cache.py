@@ -313,3 +313,10 @@ def test_caches_of_another_size_go_when_their_images_have_changed(tiny_dataset, 
     with pytest.raises(FileNotFoundError, match="train_16 holds no finished cache: run 00_data.ipynb"):
         cache.load(tmp_path / "cache" / "train_16")
     assert capsys.readouterr().out.startswith(f"removed {tmp_path}/cache/train_16: its images have changed")
+
+
+def test_rows_are_found_by_id_and_an_unknown_id_is_named():
+    cache_ids = np.array(["b", "a", "c"])
+    assert cache.find_rows(cache_ids, np.array(["a", "c"])).tolist() == [1, 2]
+    with pytest.raises(ValueError, match="1 ids of data/split.csv are not in the cache, first 'x': run 00_data.ipynb"):
+        cache.find_rows(cache_ids, np.array(["a", "x"]))
