@@ -17,8 +17,8 @@ STUDY_PUBLIC = {"ensemble of two submissions": 0.46}
 WINNER_PUBLIC = 0.656
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; margin: 1rem 0 } td, th { padding: .2rem .7rem; text-align: right }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; display: block; overflow-x: auto } td, th { padding: .2rem .7rem; text-align: right }
 th { border-bottom: 2px solid #444 } td:first-child, th:first-child { text-align: left }
 tr:nth-child(even) { background: #f4f4f4 } img { max-width: 100% } .stamp { color: #D55E00; font-weight: bold }
 """

@@ -54,6 +54,7 @@ def curves(histories: Mapping[str, pd.DataFrame], synthetic: bool = False) -> Fi
                     "validation", (history["epoch"].iloc[-1], history["val_loss"].iloc[-1]), ha="right", va="bottom"
                 )
         ax.set(title=title, xlabel="epoch")
+        ax.xaxis.get_major_locator().set_params(integer=True)
         if column != "loss":
             ax.set_ylim(0, None)
     text = "Each point is one evaluation of the whole validation part."
