@@ -165,8 +165,7 @@ def match_proportions(probs: np.ndarray, priors: np.ndarray) -> np.ndarray:
     if priors.shape != probs.shape[1:] or not ((priors >= 0) & (priors <= 1)).all():
         raise ValueError(f"priors of shape {priors.shape}: give one share in 0..1 for each of {probs.shape[1]} classes")
     ranked, _, last = metrics.rank(np.zeros(probs.shape, np.uint8), probs)
-    wanted = np.where(priors > 0, np.maximum(priors * len(probs), 1), 0)
-    missed = np.abs(np.arange(1, len(probs) + 1) - wanted[:, None])  # (28, N)
+    missed = np.abs(np.arange(1, len(probs) + 1) - priors[:, None] * len(probs))  # (28, N), of at least one image
     best = np.where(last, missed, np.inf).argmin(axis=1)
     return np.where(priors > 0, _cut_behind(ranked, best), np.nextafter(1, 2))  # just above 1: never predicted
 
