@@ -30,7 +30,7 @@ DEMO = {  # the whole study in minutes on two cores
     ],
 }
 
-COURSE = {  # a larger synthetic set or a part of Kaggle's, an evening on two cores, half an hour on a GPU
+COURSE = {  # a larger synthetic set or a part of Kaggle's: a day or more on two cores, for a GPU (not timed on one)
     "data": paths.PROJECT / "data" / "synthetic-course",
     "out": paths.PROJECT / "outputs" / "course",
     "shared": {"IMAGE_SIZE": 256, "EPOCHS": 20},

@@ -18,7 +18,8 @@ WINNER_PUBLIC = 0.656
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; display: block; overflow-x: auto } td, th { padding: .2rem .7rem; text-align: right }
+table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; display: block; overflow-x: auto }
+td, th { padding: .2rem .7rem; text-align: right }
 th { border-bottom: 2px solid #444 } td:first-child, th:first-child { text-align: left }
 tr:nth-child(even) { background: #f4f4f4 } img { max-width: 100% } .stamp { color: #D55E00; font-weight: bold }
 """
@@ -42,16 +43,12 @@ def load_answers(out: Path) -> dict[str, dict[str, np.ndarray]]:
         ``half`` and ``half_unfilled`` at plain .5, ``tuned`` and ``tuned_unfilled`` with the recommended thresholds.
 
     Raises:
-        MissingInput: notebook 05 has not seen a run.
+        MissingInput: notebook 05 has not run on the present runs.
     """
     part, _ = judged_part(out)
     decision = store.load_decision(out, "thresholds")
     answers = {}
-    for run in store.list_runs(out):
-        if run not in decision["thresholds"]:
-            raise store.MissingInput(
-                f"decisions/thresholds.json does not know run {run}: run 05_threshold_tuning.ipynb with RUNS empty"
-            )
+    for run in sorted(decision["thresholds"]):
         ids, probs = store.load_probs(out, run, part)
         labels, groups = store.load_truth(out, ids)
         answer = {"labels": labels, "groups": groups, "probs": probs, "half_unfilled": thresholds.apply(probs, 0.5)}
@@ -69,11 +66,21 @@ def load_answers(out: Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def notices(out: Path) -> list[str]:
-    """Sentences about the run set that a reader of its scores must know: runs left out, test images without answer."""
-    decision, sentences = store.load_decision(out, "ensemble"), []
+    """What a reader of the scores must know, in sentences: thresholds and rule, runs left out, images without answer."""
+    decision, chosen = store.load_decision(out, "ensemble"), store.load_decision(out, "thresholds")
+    rule = "get their most probable class" if chosen["fill_empty"] else "stay empty"
+    sentences = [
+        f"Thresholds: {chosen['recommended']} (chosen by {chosen['chosen_by']}). Images that no class reaches {rule}. "
+        f"The union is of {' and '.join(decision['pair'])}."
+    ]
     stale = store.stale_runs(out)
+    unseen = [run for run in store.list_runs(out) if run not in chosen["thresholds"]]
     if stale:
         sentences.append(f"Left out, since they were trained on another split: {', '.join(stale)}.")
+    if unseen:
+        sentences.append(
+            f"Left out, since notebook 05 did not take them (its RUNS, or it ran before): {', '.join(unseen)}."
+        )
     if decision["dropped"]:
         sentences.append(
             f"{len(decision['dropped'])} test images could not be read; the submission gives them the commonest label "

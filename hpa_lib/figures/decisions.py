@@ -103,6 +103,8 @@ def candidate_scores(table: pd.DataFrame, judged_on: str, synthetic: bool = Fals
         ax.set_xlabel("macro F1")
     for ax in axes.flat[len(runs) :]:
         ax.set_visible(False)
+    for ax in axes.flat[max(len(runs) - columns, 0) : len(runs)]:
+        ax.tick_params(labelbottom=True)  # the lowest panel of each column, also where the last row is not full
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3, fontsize=9, frameon=False)
     return style.caption(
         fig, "The further a circle lies right of its dot, the more its tuning promised in vain.", synthetic

@@ -41,7 +41,7 @@ def curves(histories: Mapping[str, pd.DataFrame], synthetic: bool = False) -> Fi
     """
     fig, axes = style.new_figure(11 if len(histories) == 1 else 13, 3.4, ncols=3)
     panels = (
-        ("loss", "training loss"),
+        ("loss", "loss, training" if len(histories) > 1 else "loss: training and, dashed, validation"),
         ("val_macro_ap", "validation macro AP"),
         ("val_macro_f1", "validation macro F1 at .5, empty rows filled"),
     )
