@@ -66,7 +66,7 @@ def load_answers(out: Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def notices(out: Path) -> list[str]:
-    """What a reader of the scores must know, in sentences: thresholds and rule, runs left out, images without answer."""
+    """What a reader of the scores must know: thresholds and rule, runs left out, test images without an answer."""
     decision, chosen = store.load_decision(out, "ensemble"), store.load_decision(out, "thresholds")
     rule = "get their most probable class" if chosen["fill_empty"] else "stay empty"
     sentences = [
