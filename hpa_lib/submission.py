@@ -58,7 +58,8 @@ def list_dropped(ids: np.ndarray, sample_ids: np.ndarray, test_images: int) -> l
     Raises:
         ValueError: the runs predicted other images: they were trained before notebook 00 was run again.
     """
-    other = sorted(set(ids.tolist()) - set(sample_ids.tolist()))
+    known = set(ids.tolist())
+    other = sorted(known - set(sample_ids.tolist()))
     found = f"{len(ids)} test images, but notebook 00 found {test_images}" if len(ids) != test_images else ""
     if other and not found:
         found = f"{_count(other, 'test image')} that the sample lacks, first {other[0]}"
@@ -67,7 +68,6 @@ def list_dropped(ids: np.ndarray, sample_ids: np.ndarray, test_images: int) -> l
             f"the runs predicted {found}: train them again with START_OVER, or run notebook 00 with the data that they "
             "were trained on"
         )
-    known = set(ids.tolist())
     return [image_id for image_id in sample_ids.tolist() if image_id not in known]
 
 
