@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from hpa_lib import cache, dataset, png
+from hpa_lib.data import cache, kaggle, png
 
 DRAWN = 200  # images
 FILTERS = {0: 0.11, 1: 0.37, 2: 0.26, 4: 0.26}  # share of rows with no filter, Sub, Up, Paeth in 40 of Kaggle's files
@@ -50,7 +50,7 @@ def draw_pngs(folder, num_images, side=512):
     (folder / "train").mkdir(parents=True)
     ids = [f"image-{index:06d}" for index in range(num_images)]
     for image_id in ids:
-        for path in dataset.channel_paths(folder, "train", image_id):
+        for path in kaggle.channel_paths(folder, "train", image_id):
             cells = cv2.GaussianBlur(random.normal(size=(side, side)).astype(np.float32), (0, 0), 12)
             grain = cv2.GaussianBlur(random.normal(size=(side, side)).astype(np.float32), (0, 0), 0.7)
             pixels = np.where(cells > 0, 900 * cells + 16 * grain, 0)
@@ -62,7 +62,7 @@ def pillow_loop(folder, ids, size):
     """The plain way: open, resize and stack, one image after the other."""
     images = []
     for image_id in ids:
-        paths = dataset.channel_paths(folder, "train", image_id)
+        paths = kaggle.channel_paths(folder, "train", image_id)
         images.append(np.stack([np.asarray(Image.open(path).resize((size, size))) for path in paths], axis=-1))
     return images
 
@@ -95,8 +95,8 @@ def link_pngs(folder, sources, num_images):
     """As many images as wanted, all links to the files of ``sources`` by turns; their Ids."""
     ids = [f"link-{index:06d}" for index in range(num_images)]
     for index, image_id in enumerate(ids):
-        files = dataset.channel_paths(folder, "train", sources[index % len(sources)])
-        for file, link in zip(files, dataset.channel_paths(folder, "train", image_id), strict=True):
+        files = kaggle.channel_paths(folder, "train", sources[index % len(sources)])
+        for file, link in zip(files, kaggle.channel_paths(folder, "train", image_id), strict=True):
             link.hardlink_to(file)
     return ids
 
@@ -108,8 +108,8 @@ def cache_links(num_images):
         folder = Path(folder)
         ids = link_pngs(folder, draw_pngs(folder, 1, side=64), num_images)
         cache.build(folder, ids, "train", 64, folder / "cache", 2, progress=False)
-        own, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        print((own + 2 * child) / 1024)
+        parent, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        print((parent + 2 * child) / 1024)
 
 
 def main():
@@ -127,7 +127,7 @@ def main():
     with tempfile.TemporaryDirectory() as target:
         data = options.data or Path(target)
         ids = (
-            dataset.read_labels(data / "train.csv")[0][: options.images]
+            kaggle.read_labels(data / "train.csv")[0][: options.images]
             if options.data
             else link_pngs(data, draw_pngs(data, DRAWN), options.images)
         )

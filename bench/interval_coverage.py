@@ -3,7 +3,7 @@
     python bench/interval_coverage.py [--repeats 300]
 
 Draws hold-outs from a population whose macro F1 is known, and counts how many intervals hold it: the plain percentile
-interval, and the one of ``intervals.bootstrap``, which is moved by the bias of the resamples. A small hold-out misses
+interval, and the one of ``bootstrap.interval``, which is moved by the bias of the resamples. A small hold-out misses
 rare classes altogether, so its score itself lies low; ``same size`` asks for the mean score of hold-outs of that size.
 """
 
@@ -11,7 +11,7 @@ import argparse
 
 import numpy as np
 
-from hpa_lib import intervals, metrics
+from hpa_lib.decisions import bootstrap, metrics
 
 NUM_LABELS = 28
 
@@ -37,9 +37,11 @@ def main():
     for size in (300, 600, 1200, 2400):
         holdouts = [draw_holdout(generator, size, prevalence, recall, false_rate) for _ in range(options.repeats)]
         scores = np.array([metrics.macro_f1(*holdout) for holdout in holdouts])
-        ours = [intervals.bootstrap(*holdout, draws=400) for holdout in holdouts]
+        ours = [bootstrap.interval(*holdout, draws=400) for holdout in holdouts]
         centred = np.array([(result["low"], result["high"]) for result in ours])
-        resampled = [metrics.f1_of_counts(*intervals.resample(*one, draws=400)).mean(axis=1) for one in holdouts]
+        resampled = [
+            metrics.f1_of_counts(*bootstrap.resample(*holdout, draws=400)).mean(axis=1) for holdout in holdouts
+        ]
         plain = np.quantile(resampled, [0.025, 0.975], axis=1).T
         for name, bounds in (("percentile", plain), ("moved", centred)):
             low, high = bounds.T

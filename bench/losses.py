@@ -15,7 +15,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from hpa_lib import device, imbalance, losses, metrics, thresholds
+from hpa_lib.decisions import metrics, thresholds
+from hpa_lib.training import device, imbalance, losses
 
 SHARES = np.geomspace(0.4, 0.003, 28)
 

@@ -1,4 +1,4 @@
-"""What the fused BatchNorm of hpa_lib/models/norm.py brings to a training step under TensorFlow.
+"""What the fused BatchNorm of hpa_lib/models/layers.py brings to a training step under TensorFlow.
 
     python bench/norm.py [--models resnet18] [--size 128] [--batch 32] [--steps 15]
 
@@ -20,18 +20,19 @@ def measure(name: str, precision: str, options) -> str:
     import keras
     import numpy as np
 
-    from hpa_lib import losses, models, training
-    from hpa_lib.models import norm
+    from hpa_lib import models
+    from hpa_lib.models import layers
+    from hpa_lib.training import loop, losses
 
     keras.config.set_dtype_policy(precision)
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (options.batch, options.size, options.size, 4), np.uint8)
     labels = (random.random((options.batch, 28)) < 0.06).astype("float32")
-    ours, compiled = norm.BatchNorm.call, {}
+    ours, compiled = layers.BatchNorm.call, {}
     for kind, call in (("keras", keras.layers.BatchNormalization.call), ("fused", ours)):
-        norm.BatchNorm.call = call
+        layers.BatchNorm.call = call
         model = models.MODELS[name](image_size=options.size)
-        optimizer = training.make_optimizer(lr=1e-3, epochs=100, steps=100)
+        optimizer = loop.make_optimizer(lr=1e-3, epochs=100, steps=100)
         model.compile(optimizer=optimizer, loss=losses.make_loss("bce", np.ones(28)), jit_compile=False)
         model.train_on_batch(images, labels)  # traced while ``call`` is in place
         compiled[kind] = model

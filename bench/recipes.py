@@ -1,14 +1,14 @@
-"""Does the kit's recipe beat the report's at equal epochs? One network, several seeds, scored on the hold-out.
+"""Does the kit's recipe beat the study's at equal epochs? One network, several seeds, scored on the hold-out.
 
     python bench/recipes.py OUT --epochs 10 --seeds 3          # OUT: a run set in which notebook 00 has run
     hpa run --only 05,06,07 --out OUT --data DATA              # thresholds, ensembles and report of these runs
 
-Three recipes for the study's CNN: ``report`` (cross-entropy, no class weights, logits that start at zero, the study's
+Three recipes for the study's CNN: ``study`` (cross-entropy, no class weights, logits that start at zero, the study's
 augmentation), ``weights`` (the same with square-root class weights) and ``best`` (``profiles.BEST``, and logits that
 start at the classes' frequencies). Runs are stored as ``OUT/runs/<model>-<recipe>-seed<n>``, with what notebooks 05
 to 07 read: a second call goes on where the first one was stopped. Prints one row per recipe: means over the seeds of
 macro F1 at .5 (empty rows filled for all, ``thresholds.FILL_EMPTY``; and unfilled), of how often the ten rarest classes
-are predicted (and how often rightly) and of macro AP, and the gains in macro F1 and AP over ``report``, with intervals
+are predicted (and how often rightly) and of macro AP, and the gains in macro F1 and AP over ``study``, with intervals
 that contain images and seeds, and each seed's gain. Stored as ``OUT/tables/recipes.csv``.
 """
 
@@ -18,35 +18,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hpa_lib import (
-    batches,
-    cache,
-    device,
-    imbalance,
-    intervals,
-    metrics,
-    models,
-    predict,
-    profiles,
-    store,
-    thresholds,
-    training,
-)
+from hpa_lib import models, store
+from hpa_lib.data import cache
+from hpa_lib.decisions import bootstrap, metrics, thresholds
+from hpa_lib.running import profiles
+from hpa_lib.training import batches, device, imbalance, loop, predict
 
 F1_DRAWS, AP_DRAWS = 1000, 200
-REPORT = {
+STUDY = {
     "class_weights": "none",
     "loss": "bce",
     "prior": False,
     "sampling": 0.0,
-    "augment": "report",
+    "augment": "study",
     "ema": 0.0,
     "tta": 1,
 }
 RECIPES = {
-    "report": REPORT,
-    "weights": REPORT | {"class_weights": "sqrt"},
-    "best": REPORT | {"prior": True} | {name.lower(): value for name, value in profiles.BEST.items()},
+    "study": STUDY,
+    "weights": STUDY | {"class_weights": "sqrt"},
+    "best": STUDY | {"prior": True} | {name.lower(): value for name, value in profiles.BEST.items()},
 }
 
 
@@ -80,7 +71,7 @@ def train_one(out: Path, name: str, seed: int, options) -> str:
     model = models.MODELS[options.model](image_size=options.size)
     if recipe["prior"]:
         model.get_layer("logits").bias.assign(imbalance.prior_logits(labels[rows["train"]], weights))
-    history = training.fit(model, train, val, folder, class_weights=weights, settings=settings)
+    history = loop.fit(model, train, val, folder, class_weights=weights, settings=settings)
     for part in ("val", "holdout"):
         probs = predict.predict_probs(model, images, rows[part], turns=recipe["tta"])
         store.save_probs(out, run, part, ids[rows[part]], probs)
@@ -105,7 +96,7 @@ def score(out: Path, runs: list[str]) -> dict[str, np.ndarray]:
         ids, probs = store.load_probs(out, run, "holdout")
         labels, groups = store.load_truth(out, ids)
         half, unfilled = thresholds.apply(probs, 0.5, thresholds.FILL_EMPTY), thresholds.apply(probs, 0.5)
-        counts = intervals.resample(labels, half, groups, F1_DRAWS, 0)
+        counts = bootstrap.resample(labels, half, groups, F1_DRAWS, 0)
         row = {"F1 at .5": metrics.macro_f1(labels, half), "unfilled": metrics.macro_f1(labels, unfilled)}
         row |= {"rare predicted": half[:, rarest].sum(), "rare right": (half & labels)[:, rarest].sum()}
         row |= {"AP": metrics.average_precision(labels, probs).mean(), "AP_draws": resample_ap(labels, probs, groups)}
@@ -116,8 +107,8 @@ def score(out: Path, runs: list[str]) -> dict[str, np.ndarray]:
 def compare(scores: dict[str, np.ndarray], baseline: dict[str, np.ndarray]) -> dict:
     """One row of the table: means over the seeds, and the gains over ``baseline`` in macro F1 and macro AP."""
     row = {name: scores[name].mean() for name in ("F1 at .5", "unfilled", "rare predicted", "rare right", "AP")}
-    gain = intervals.over_seeds(scores["F1 at .5"] - baseline["F1 at .5"], scores["F1_draws"] - baseline["F1_draws"])
-    ap_gain = intervals.over_seeds(scores["AP"] - baseline["AP"], scores["AP_draws"] - baseline["AP_draws"])
+    gain = bootstrap.over_seeds(scores["F1 at .5"] - baseline["F1 at .5"], scores["F1_draws"] - baseline["F1_draws"])
+    ap_gain = bootstrap.over_seeds(scores["AP"] - baseline["AP"], scores["AP_draws"] - baseline["AP_draws"])
     row |= {"gain": gain["estimate"], "low": gain["low"], "high": gain["high"]}
     row["each seed"] = " ".join(f"{value:+.3f}" for value in scores["F1 at .5"] - baseline["F1 at .5"])
     row["gain unfilled"] = (scores["unfilled"] - baseline["unfilled"]).mean()
@@ -130,7 +121,7 @@ def resample_ap(labels: np.ndarray, probs: np.ndarray, groups: np.ndarray) -> np
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     draws = []
     for _ in range(AP_DRAWS):
-        rows = np.concatenate([members[one] for one in random.integers(len(members), size=len(members))])
+        rows = np.concatenate([members[number] for number in random.integers(len(members), size=len(members))])
         draws.append(metrics.average_precision(labels[rows], probs[rows]).mean())
     return np.array(draws)
 
@@ -139,9 +130,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", default="densenet", choices=models.MODELS)
-    parser.add_argument(
-        "--recipes", nargs="+", default=list(RECIPES), choices=RECIPES, help="report must be among them"
-    )
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=RECIPES, help="study must be among them")
     parser.add_argument("--size", type=int, default=128, help="pixels, a cached size")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
@@ -149,8 +138,8 @@ def main():
     parser.add_argument("--lr", type=float, default=0.0, help="0: by network, as in the notebooks")
     parser.add_argument("--precision", default="float32", choices=device.PRECISIONS)
     options = parser.parse_args()
-    if "report" not in options.recipes or options.seeds < 1:
-        parser.error("report must be among the recipes, and there must be a seed")
+    if "study" not in options.recipes or options.seeds < 1:
+        parser.error("study must be among the recipes, and there must be a seed")
     scored = {}
     try:
         if not (store.load_split(options.out)[3] < 0).any():
@@ -161,7 +150,7 @@ def main():
     except (ValueError, OSError) as error:
         parser.error(f"{error}; for other settings give another OUT")
     scored = {name: score(options.out, runs) for name, runs in scored.items()}
-    table = pd.DataFrame([{"recipe": name} | compare(scores, scored["report"]) for name, scores in scored.items()])
+    table = pd.DataFrame([{"recipe": name} | compare(scores, scored["study"]) for name, scores in scored.items()])
     store.save_table(options.out, "tables/recipes.csv", table)
     print(table.round(3).to_string(index=False))
 

@@ -13,8 +13,8 @@ import time
 import cv2
 import numpy as np
 
-from hpa_lib import synthetic
-from hpa_lib.synthetic import sampling
+import hpa_synth
+from hpa_synth import sampling
 
 SCALES = ((128, 0.64, 16.0), (256, 0.40, None), (512, 0.32, 60.0))  # px, um per px, goal in ms
 FIELDS = 60
@@ -26,11 +26,11 @@ def natural_label_sets(count):
 
 def milliseconds_a_field(size, um_per_px, label_sets):
     """Process time of drawing and of encoding the four PNGs, each per field."""
-    synthetic.render(1, 0, [0], size, um_per_px)
+    hpa_synth.render(1, 0, [0], size, um_per_px)
     drawing, encoding = [], []
     for index, labels in enumerate(label_sets):
         start = time.process_time()
-        image = synthetic.render(1, index, labels, size, um_per_px)
+        image = hpa_synth.render(1, index, labels, size, um_per_px)
         drawn = time.process_time()
         for channel in range(4):
             cv2.imencode(".png", np.ascontiguousarray(image[..., channel]), (cv2.IMWRITE_PNG_COMPRESSION, 1))
@@ -45,7 +45,7 @@ def one_class_each(size, um_per_px):
     for label in range(28):
         start = time.process_time()
         for index in range(8):
-            synthetic.render(2, index, [label], size, um_per_px)
+            hpa_synth.render(2, index, [label], size, um_per_px)
         times.append((time.process_time() - start) * 125)
     return np.array(times)
 
@@ -60,7 +60,7 @@ def write_in_child(images):
 
 def write(out, images):
     start = time.process_time()
-    synthetic.write_dataset(out, "smoke", images=images, workers=1, progress=False)
+    hpa_synth.write_dataset(out, "smoke", images=images, workers=1, progress=False)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(time.process_time() - start, peak)
 

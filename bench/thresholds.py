@@ -12,7 +12,7 @@ import time
 import numpy as np
 from sklearn.metrics import f1_score
 
-from hpa_lib import intervals, metrics, thresholds
+from hpa_lib.decisions import bootstrap, metrics, thresholds
 
 NUM_LABELS = 28
 POINTS = 100
@@ -53,11 +53,11 @@ def main():
     _, grid_time = best_of(lambda: thresholds.tune(labels, probs, "grid"))
     exact = metrics.f1_per_class(labels, thresholds.apply(probs, tuned))
     classes = np.linspace(0, NUM_LABELS - 1, options.loop_classes).astype(int)
-    found, loop_time = best_of(lambda: [loop(labels[:, one], probs[:, one]) for one in classes], repeats=1)
+    found, loop_time = best_of(lambda: [loop(labels[:, label], probs[:, label]) for label in classes], repeats=1)
     loop_time *= NUM_LABELS / len(classes)
     gains = exact[classes] - found
     test_labels, test_preds = labels[:11702], thresholds.apply(probs[:11702], tuned)
-    interval, bootstrap_time = best_of(lambda: intervals.bootstrap(test_labels, test_preds, draws=1000), repeats=1)
+    interval, bootstrap_time = best_of(lambda: bootstrap.interval(test_labels, test_preds, draws=1000), repeats=1)
     print(f"{options.images:,} images x {NUM_LABELS} classes, {POINTS} points")
     print(f"{'loop over f1_score':32}{loop_time:9.2f} s   (from {len(classes)} of 28 classes)")
     print(f"{'method grid':32}{grid_time:9.3f} s   {loop_time / grid_time:7.0f} x the loop")

@@ -23,13 +23,13 @@ class Twin(nn.Module):
             name = layer.name.replace(".", "/")  # torch takes a dot for a child's name
             self.parts[name] = TRANSLATIONS[type(layer).__name__](layer)
             inputs = layer._inbound_nodes[0].input_tensors
-            self.steps.append((name, [one._keras_history.operation.name.replace(".", "/") for one in inputs]))
+            self.steps.append((name, [source._keras_history.operation.name.replace(".", "/") for source in inputs]))
 
     def forward(self, images):
         """Logits float32 or, under autocast, bfloat16."""
         maps = {"image": images}
         for name, sources in self.steps:
-            maps[name] = self.parts[name](*(maps[one] for one in sources))
+            maps[name] = self.parts[name](*(maps[source] for source in sources))
         return maps[self.steps[-1][0]]
 
 
@@ -125,7 +125,7 @@ TRANSLATIONS = {
     "ZeroPadding2D": lambda layer: nn.ZeroPad2d([*layer.padding[1], *layer.padding[0]]),
     "Dropout": lambda layer: nn.Dropout(layer.rate),
     "Concatenate": lambda layer: Call(lambda *maps: torch.cat(maps, 1)),
-    "Add": lambda layer: Call(lambda one, other: one + other),
+    "Add": lambda layer: Call(lambda first, other: first + other),
     "GlobalAveragePooling2D": lambda layer: Call(lambda x: x.mean((2, 3))),
     "Flatten": lambda layer: Call(lambda x: x.permute(0, 2, 3, 1).flatten(1)),
     "Dense": _dense,

@@ -40,20 +40,21 @@ def measure_keras(name: str, precision: str, options) -> dict:
     import keras
     import numpy as np
 
-    from hpa_lib import batches, losses, models, training
+    from hpa_lib import models
+    from hpa_lib.training import batches, loop, losses
 
     keras.config.set_dtype_policy(precision)
     random = np.random.default_rng(0)
     count = options.steps * options.batch
     shape = (count, options.size, options.size, 4)
     model = models.MODELS[name](image_size=options.size, channels="rgby")
-    optimizer = training.make_optimizer({"learning_rate": 1e-3, "epochs": 100}, options.steps)
+    optimizer = loop.make_optimizer({"learning_rate": 1e-3, "epochs": 100}, options.steps)
     model.compile(optimizer=optimizer, loss=losses.make_loss("bce", np.ones(28)), jit_compile=False)
     labels = (random.random((count, 28)) < 0.06).astype("float32")
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "images.npy", random.integers(0, 256, shape, np.uint8))
         images = np.load(Path(folder) / "images.npy", mmap_mode="r")
-        recipe = {"shuffle": True, "augmentation": "report"}
+        recipe = {"shuffle": True, "augmentation": "study"}
         train = batches.ImageBatches(images, labels, np.arange(count), options.batch, **recipe)
         constant = np.array(images[: options.batch]), labels[: options.batch]
         rates, waits, step_ends = {"bare": [], "fit": []}, [], []
@@ -63,7 +64,7 @@ def measure_keras(name: str, precision: str, options) -> dict:
             for _ in range(options.steps):
                 model.train_on_batch(*constant)
             middle = time.perf_counter()
-            for _ in range(options.epochs):  # one call an epoch, as training.fit does
+            for _ in range(options.epochs):  # one call an epoch, as loop.fit does
                 model.fit(train, shuffle=False, verbose=0, callbacks=[note_end])
                 waits.append(time.time() - step_ends[-1])
             ended = time.perf_counter()
@@ -133,17 +134,17 @@ def measure_augmentation(options) -> dict:
     import cv2
     import numpy as np
 
-    from hpa_lib import augment
+    from hpa_lib.training import augment
 
     cv2.setNumThreads(1)
     images = np.random.default_rng(0).integers(0, 256, (64, 224, 224, 4), np.uint8)
     rates, exact = {}, augment.EXACT_TURNS
-    for name in ("imgaug", "report", "strong", "turns"):
+    for name in ("imgaug", "study", "strong", "turns"):
         augment.EXACT_TURNS = {} if name == "imgaug" else exact
         times = []
         for repeat in range(options.repeats + 2):
             started = time.perf_counter()
-            augment.augment_images(images, name.replace("imgaug", "report"), list(range(64 * repeat, 64 * repeat + 64)))
+            augment.augment_images(images, name.replace("imgaug", "study"), list(range(64 * repeat, 64 * repeat + 64)))
             times.append(time.perf_counter() - started)
         rates[name] = 64 / statistics.median(times[1:])
     return rates
@@ -151,7 +152,7 @@ def measure_augmentation(options) -> dict:
 
 def choose_precision(name: str, options) -> dict:
     """What ``auto`` means for this network on this machine, and whether the CPU multiplies bfloat16 at all."""
-    from hpa_lib import device
+    from hpa_lib.training import device
 
     fast = bool(device.cpu_flags().intersection(device.FAST_BFLOAT16))
     return {"chosen": device.setup("auto", model=name)["precision"], "fast": fast}
@@ -180,9 +181,9 @@ def reason(returncode: int, stderr: str) -> str:
     return f"ended by {signal.Signals(-returncode).name}: {last}" if returncode < 0 else last
 
 
-def ratio(rates: dict, one: str, other: str, words: str) -> str:
+def ratio(rates: dict, rate: str, other: str, words: str) -> str:
     """How many times as fast ``one`` is as ``other``, as the last column; empty where a rate is missing."""
-    return f"{rates[one] / rates[other]:>8.2f} {words}" if one in rates and other in rates else ""
+    return f"{rates[rate] / rates[other]:>8.2f} {words}" if rate in rates and other in rates else ""
 
 
 MEASURES = {

@@ -8,7 +8,7 @@ make: use pip.
 import os
 import sys
 
-from hpa_lib import startup
+from hpa_lib.training import startup
 
 # TensorFlow reads this at its first import. By itself it takes oneDNN's convolutions only on CPUs with AVX512_VNNI or
 # newer, though others gain too (bench/README.md). A value of your own is kept.

@@ -93,7 +93,8 @@ def _add_score_commands(commands) -> None:
 
 def run_command(options: argparse.Namespace) -> int:
     """Plan, then run the notebooks of a profile."""
-    from hpa_lib import paths, plan, profiles  # imports stay inside the commands: `hpa --help` answers at once
+    from hpa_lib import paths
+    from hpa_lib.running import plan, profiles
 
     if options.profile not in profiles.PROFILES:
         raise plan.Refused(f"unknown profile {options.profile!r}: use one of {', '.join(profiles.PROFILES)}")
@@ -122,7 +123,9 @@ def _choose_data(options: argparse.Namespace, default: Path | str, out: Path, ma
 
     A run set knows the data that it was made of, and keeps it unless notebook 00 is run again (``makes_data``).
     """
-    from hpa_lib import paths, plan, synthetic
+    import hpa_synth
+    from hpa_lib import paths
+    from hpa_lib.running import plan
 
     data, source = paths.find_data(options.data or default)
     if not makes_data and (out / "data" / "dataset.json").exists():
@@ -130,16 +133,18 @@ def _choose_data(options: argparse.Namespace, default: Path | str, out: Path, ma
     if source == "synthetic default":
         raise plan.Refused(f"profile {options.profile} is for Kaggle's data: name its folder with --data or HPA_DATA")
     name = paths.synthetic_profile(data)  # refuses a missing folder that notebook 00 would not draw
-    if name and name not in synthetic.PROFILES:
-        names = ", ".join(paths.SYNTHETIC + known for known in synthetic.PROFILES)
+    if name and name not in hpa_synth.DATA_SETS:
+        names = ", ".join(paths.SYNTHETIC + known for known in hpa_synth.DATA_SETS)
         raise plan.Refused(f"the data {data} is not there, and '{name}' is no profile to draw: use one of {names}")
-    synthetic.check_version(data)
+    hpa_synth.check_version(data)
     return data
 
 
 def _data_of_run_set(out: Path, given: Path | None) -> Path:
     """The folder or zip that a run set was made of, or ``given`` where that holds the same data."""
-    from hpa_lib import dataset, plan, store
+    from hpa_lib import store
+    from hpa_lib.data import kaggle
+    from hpa_lib.running import plan
 
     description = store.load_json(out, "data/dataset.json")
     if not {"path", "data_hash"} <= description.keys():
@@ -147,16 +152,16 @@ def _data_of_run_set(out: Path, given: Path | None) -> Path:
     known = Path(description["path"])
     if given in (None, known):
         return known
-    if given.is_dir() and dataset.fingerprint(given) == description["data_hash"]:
+    if given.is_dir() and kaggle.fingerprint(given) == description["data_hash"]:
         return given
     remedy = "leave --data out, choose another --out, or run 00_data.ipynb too"
     raise plan.Refused(f"the run set {out} was made of {known}, not of {given}: {remedy}")
 
 
 def _run(steps, out: Path, options: argparse.Namespace) -> int:
-    from hpa_lib import batch
+    from hpa_lib.running import runner
 
-    record = batch.run_plan(steps, out, options.profile, options.cell_timeout)
+    record = runner.run_plan(steps, out, options.profile, options.cell_timeout)
     if record["status"] == "done":
         _print_results(out)
         return 0
@@ -185,9 +190,9 @@ def _print_results(out: Path) -> None:
 
 def synth_command(options: argparse.Namespace) -> int:
     """Draw a data set."""
-    from hpa_lib import synthetic
+    import hpa_synth
 
-    synthetic.write_dataset(
+    hpa_synth.write_dataset(
         options.out,
         profile=options.profile,
         images=options.images,
@@ -202,7 +207,8 @@ def synth_command(options: argparse.Namespace) -> int:
 
 def check_command(options: argparse.Namespace) -> int:
     """Print the findings of a data folder; notes alone are no failure unless ``--strict``."""
-    from hpa_lib import archives, checks, paths
+    from hpa_lib import paths
+    from hpa_lib.data import archives, checks
 
     data = archives.unpack_data(options.data, paths.find_out(options.out) / "cache" / "unpacked", clean=False)
     findings = checks.check(data, size=options.size, quick=options.quick)
@@ -224,13 +230,14 @@ def weights_command(options: argparse.Namespace) -> int:
 
 def score_command(options: argparse.Namespace) -> int:
     """Print the score of a submission."""
-    from hpa_lib import labels, submission
+    from hpa_lib import atlas
+    from hpa_lib.decisions import submission
 
     result = submission.score(options.submission, options.truth)
     print(f"macro F1    {result['macro_f1']:.4f}  (95 % interval {result['low']:.4f} to {result['high']:.4f})")
     print(f"micro F1    {result['micro_f1']:.4f}")
     print(f"images      {result['num_images']}, {result['num_empty']} of them without any label")
-    for number, (name, f1) in enumerate(zip(labels.LABELS, result["f1_per_class"], strict=True)):
+    for number, (name, f1) in enumerate(zip(atlas.LABELS, result["f1_per_class"], strict=True)):
         absent = "  (not in the truth)" if number in result["absent"] else ""
         print(f"  {number:2d} {name:<30} {f1:.4f}{absent}")
     return 0
@@ -238,7 +245,7 @@ def score_command(options: argparse.Namespace) -> int:
 
 def submission_check_command(options: argparse.Namespace) -> int:
     """Print what is wrong with a submission file."""
-    from hpa_lib import submission
+    from hpa_lib.decisions import submission
 
     problems = submission.check(options.submission, options.sample)
     print("\n".join(problems) or f"{options.submission} is in order")

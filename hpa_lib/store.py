@@ -30,9 +30,9 @@ import filelock
 import numpy as np
 import pandas as pd
 
-from hpa_lib import labels as label_names
+from hpa_lib import atlas
 
-PARTS = ("val", "holdout", "test")
+SCORED_PARTS = ("val", "holdout", "test")
 SPLIT = ["Id", "Target", "group", "fold"]  # the columns of data/split.csv
 RUN = re.compile(r"\w[\w.-]*")  # no comma, which separates names in RUNS, and nothing that a file system refuses
 MADE_BY = {  # first folder or file name -> the notebook that writes it
@@ -195,7 +195,7 @@ def save_split(out: Path, ids: np.ndarray, labels: np.ndarray, groups: np.ndarra
         groups: (N,), images of one group always share a fold.
         folds: int (N,), -1 for the hold-out.
     """
-    targets = [label_names.format_target(row) for row in labels]
+    targets = [atlas.format_target(row) for row in labels]
     table = pd.DataFrame(dict(zip(SPLIT, (ids, targets, groups, folds), strict=True)))
     return save_table(out, "data/split.csv", table)
 
@@ -210,7 +210,7 @@ def load_split(out: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     if list(table.columns) != SPLIT or table["fold"].dtype.kind not in "if" or table["fold"].isna().any():
         problem = f"it has not the columns {','.join(SPLIT)} with a number in each fold"
         raise _damaged(Path(out) / name, name, problem)
-    labels = np.stack([label_names.parse_target(target) for target in table["Target"].fillna("")])
+    labels = np.stack([atlas.parse_target(target) for target in table["Target"].fillna("")])
     return table["Id"].to_numpy(str), labels, table["group"].to_numpy(), table["fold"].to_numpy(int)
 
 
@@ -302,8 +302,8 @@ def load_decision(out: Path, name: str) -> dict:
 
 def save_probs(out: Path, run: str, part: str, ids: np.ndarray, probs: np.ndarray) -> Path:
     """Write one run's probabilities on one part (``val``, ``holdout`` or ``test``): ids (N,), probs float32 (N, 28)."""
-    if part not in PARTS:
-        raise ValueError(f"part '{part}': use one of {', '.join(PARTS)}")
+    if part not in SCORED_PARTS:
+        raise ValueError(f"part '{part}': use one of {', '.join(SCORED_PARTS)}")
     if len(ids) != len(probs):
         raise ValueError(f"{len(ids)} ids but {len(probs)} rows of probabilities for run '{run}', part '{part}'")
     arrays = {"ids": np.asarray(ids, str), "probs": np.asarray(probs, np.float32)}
@@ -332,10 +332,10 @@ def load_truth(out: Path, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     known, labels, groups, _ = load_split(out)
     row_of = {known_id: row for row, known_id in enumerate(known)}
-    unknown = [one for one in ids if one not in row_of]
+    unknown = [image_id for image_id in ids if image_id not in row_of]
     if unknown:
         raise ValueError(f"{len(unknown)} ids are not in data/split.csv, first '{unknown[0]}': rerun the training")
-    rows = [row_of[one] for one in ids]
+    rows = [row_of[image_id] for image_id in ids]
     return labels[rows], groups[rows]
 
 

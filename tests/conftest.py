@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from hpa_lib import labels as label_names
+from hpa_lib import atlas
 
 REAL_SAMPLES = Path(os.environ.get("HPA_REAL_SAMPLES", Path(__file__).parents[2] / "shared" / "real_samples"))
 
@@ -44,12 +44,12 @@ def tiny_dataset(tmp_path):
         for part, part_ids in ids.items():
             (folder / part).mkdir(parents=True)
             for image_id in part_ids:
-                for channel in label_names.CHANNELS:
+                for channel in atlas.CHANNELS:
                     pixels = random.integers(0, 256, (size, size), np.uint8)
                     assert cv2.imwrite(str(folder / part / f"{image_id}_{channel}.png"), pixels)
         labels = random.random((images, 28)) < 0.1
         labels[np.arange(images), np.arange(images) % 28] = True
-        targets = [label_names.format_target(row) for row in labels]
+        targets = [atlas.format_target(row) for row in labels]
         rows = "".join(f"{image_id},{target}\n" for image_id, target in zip(ids["train"], targets, strict=True))
         (folder / "train.csv").write_text("Id,Target\n" + rows, encoding="utf-8")
         rows = "".join(f"{image_id},0\n" for image_id in ids["test"])

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hpa_lib import dataset, store
-from hpa_lib import labels as label_names
+from hpa_lib import atlas, store
+from hpa_lib.data import kaggle
 
 RUNS = {"densenet-rgby-none": 0.9, "inception_v2-rgby-log": 1.2, "resnet18-rgby-none": 1.5}  # name -> sharpness
-NUM_LABELS = label_names.NUM_LABELS
+NUM_LABELS = atlas.NUM_LABELS
 TEST = -2  # the fold number of test images, here only
 
 
@@ -28,10 +28,10 @@ def draw_labels(generator: np.random.Generator, num_images: int) -> np.ndarray:
 
 
 def draw_probs(generator: np.random.Generator, labels: np.ndarray, sharpness: float, shared: np.ndarray) -> np.ndarray:
-    own = generator.normal(size=labels.shape)
+    single = generator.normal(size=labels.shape)
     rate = labels.mean(axis=0).clip(1e-3)
     center = np.log(rate / (1 - rate)) + generator.normal(0, 0.7, NUM_LABELS)
-    logits = center + sharpness * (2.0 * labels + 0.8 * shared + 0.8 * own)
+    logits = center + sharpness * (2.0 * labels + 0.8 * shared + 0.8 * single)
     return (1 / (1 + np.exp(-logits))).astype(np.float32)
 
 
@@ -51,7 +51,7 @@ def write_out(
     store.save_split(out, ids[known], labels[known], groups[known], folds[known])
     _write_data(data, ids[test], labels[test])
     description = {"path": str(data), "synthetic": True, "test_images": int(test.sum())}
-    store.save_json(out, "data/dataset.json", description | {"data_hash": dataset.fingerprint(data)})
+    store.save_json(out, "data/dataset.json", description | {"data_hash": kaggle.fingerprint(data)})
     shared = generator.normal(size=labels.shape)
     for run, sharpness in runs.items():
         probs = draw_probs(generator, labels, sharpness, shared)
@@ -66,6 +66,6 @@ def write_out(
 
 def _write_data(data: Path, ids: np.ndarray, labels: np.ndarray) -> None:
     (data / "truth").mkdir(parents=True, exist_ok=True)
-    targets = [label_names.format_target(row) for row in labels]
+    targets = [atlas.format_target(row) for row in labels]
     pd.DataFrame({"Id": ids, "Predicted": "0"}).to_csv(data / "sample_submission.csv", index=False)
     pd.DataFrame({"Id": ids, "Target": targets}).to_csv(data / "truth" / "test_truth.csv", index=False)

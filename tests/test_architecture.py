@@ -1,4 +1,4 @@
-"""The table of rooms against the real imports. A new room is entered here, with what it may import."""
+"""The house as it is drawn: which folder may import which, and how large a folder, a file and a function may get."""
 
 import ast
 import re
@@ -9,65 +9,31 @@ import pytest
 
 from hpa_lib import paths
 
-LIBRARY = paths.PROJECT / "hpa_lib"
-ROOMS = {  # room -> the rooms it may import; figures, models and synthetic are packages, one room each
-    "labels": "",
-    "paths": "",
-    "processes": "",
-    "provenance": "",
-    "synthetic": "labels processes",
-    "png": "",
-    "tables": "",
-    "archives": "store tables",
-    "dataset": "labels tables",
-    "image_files": "dataset labels png",
-    "layout": "dataset",
-    "checks": "dataset image_files layout processes tables",
-    "duplicates": "",
-    "cache": "dataset image_files png processes store",
-    "splits": "labels",
-    "augment": "",
-    "batches": "augment",
-    "models": "labels",
-    "losses": "",
-    "imbalance": "",
-    "metrics": "labels",
-    "intervals": "metrics",
-    "calibration": "metrics",
-    "eda": "labels metrics",
-    "startup": "",
-    "device": "provenance startup",
-    "checkpoints": "store",
-    "predict": "augment calibration",
-    "training": "calibration checkpoints losses metrics predict store thresholds",
-    "thresholds": "calibration metrics",
-    "ensemble": "calibration intervals thresholds metrics",
-    "submission": "labels metrics intervals tables",
-    "store": "labels",
-    "figures": "labels",
-    "explain": "",
-    "explore": "figures",
-    "report": "labels store metrics intervals thresholds ensemble splits",
-    "plan": "",
-    "profiles": "paths",
-    "batch": "plan provenance store",
-    "__main__": "paths plan profiles batch store synthetic archives dataset checks models labels submission",
-    "__init__": "startup",
+LIBRARY, GENERATOR = paths.PROJECT / "hpa_lib", paths.PROJECT / "hpa_synth"
+EVERYWHERE = {"atlas", "paths", "store", "provenance"}  # files at the top, which every folder may use
+ARROWS = {  # folder -> the folders that it may import
+    "data": "",
+    "models": "",
+    "figures": "",
+    "decisions": "data",
+    "training": "data models decisions",
+    "reporting": "data decisions figures",
+    "running": "models training",
+    "hpa_synth": "data",
 }
-ONLY_IN = {  # package -> the files or rooms that may name it
-    "tensorflow": {"device.py", "models/norm.py", "models/tensor_files.py"},
-    "keras": {"models", "losses", "batches", "device", "checkpoints", "training", "predict", "explain"},
-    "jax": {"device"},
+MOST_ENTRIES, MOST_FILES, MOST_ARROWS = 13, 12, 13  # in hpa_lib, in a folder, between folders
+ONLY_IN = {  # package -> the folders or files that may name it
+    "tensorflow": {"training/device.py", "models/layers.py", "models/tensor_files.py"},
+    "keras": {"models", "training"},
+    "jax": {"training/device.py"},
     "torch": set(),
-    "imgaug": {"augment"},
-    "kornia_rs": {"png"},
+    "imgaug": {"training/augment.py"},
+    "kornia_rs": {"data/png.py"},
     "matplotlib": {"figures"},
     "seaborn": {"figures"},
-    "ipywidgets": {"explore"},
-    "IPython": {"explore"},
-    "papermill": {"batch"},
-    "jupyter_client": {"batch"},
-    "nbclient": {"batch"},
+    "papermill": {"running/runner.py"},
+    "jupyter_client": {"running/runner.py"},
+    "nbclient": {"running/runner.py"},
 }
 WORK_AT_IMPORT = {
     "if not hasattr(np, 'sctypes')",  # augment.py lets imgaug be imported on NumPy 2
@@ -76,11 +42,11 @@ WORK_AT_IMPORT = {
     "sys.meta_path.insert(0, startup.QuietTensorFlow())",
 }
 PROBABILITIES = {"prob", "probs", "probability", "probabilities", "val_probs", "test_probs", "holdout_probs"}
-MODULES = sorted(LIBRARY.rglob("*.py"))
+MODULES = sorted([*LIBRARY.rglob("*.py"), *GENERATOR.rglob("*.py")])
 
 
 def name_of(path):
-    """``hpa_lib.models.stem`` for its file, ``hpa_lib.models`` for the package's ``__init__``."""
+    """``hpa_lib.models.layers`` for its file, ``hpa_lib.models`` for the package's ``__init__``."""
     parts = path.relative_to(LIBRARY.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -88,8 +54,10 @@ def name_of(path):
 NAMES = {name_of(path) for path in MODULES}
 
 
-def room_of(module):
-    return module.split(".")[1] if "." in module else "__init__"
+def folder_of(module):
+    """``models`` for ``hpa_lib.models.layers``, ``atlas`` for ``hpa_lib.atlas``, ``hpa_synth`` for all of it."""
+    package, _, rest = module.partition(".")
+    return rest.partition(".")[0] or "__init__" if package == "hpa_lib" else package
 
 
 def imports_of(path):
@@ -98,30 +66,61 @@ def imports_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: write the import from hpa_lib in full"
+            assert node.level == 0, f"{path}:{node.lineno}: write the import in full"
             for alias in node.names:
                 assert alias.name != "*", f"{path}:{node.lineno}: import the module, not *"
                 full = f"{node.module}.{alias.name}"
-                yield full if full in NAMES or not node.module.startswith("hpa_lib") else node.module
+                yield full if full in NAMES or not is_ours(node.module) else node.module
+
+
+def is_ours(module):
+    return module.partition(".")[0] in ("hpa_lib", "hpa_synth")
+
+
+def arrows():
+    """All ``(folder, folder)`` between which a file of the first imports one of the second."""
+    for path in MODULES:
+        for name in filter(is_ours, imports_of(path)):
+            yield folder_of(name_of(path)), folder_of(name)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_imports_keep_to_the_table(path):
-    room = room_of(name_of(path))
-    assert room in ROOMS, f"{path.name} is a new room: enter it in ROOMS with what it may import"
-    ours = {room_of(name) for name in imports_of(path) if name.startswith("hpa_lib.")} - {room}
-    assert ours <= set(ROOMS[room].split()), f"{room} may not import {ours - set(ROOMS[room].split())}"
+def test_imports_keep_to_the_arrows(path):
+    folder = folder_of(name_of(path))
+    others = {folder_of(name) for name in imports_of(path) if is_ours(name)} - {folder, "__init__"} - EVERYWHERE
+    if folder in EVERYWHERE:
+        assert not others, f"{path.name} may only import {EVERYWHERE}"
+    elif folder == "__init__":
+        assert others <= {"training"}, "hpa_lib/__init__.py may import training/startup.py alone"
+    elif folder != "__main__":
+        assert folder in ARROWS, f"{folder} is a new folder: enter it in ARROWS with what it may import"
+        assert others <= set(ARROWS[folder].split()), f"{folder} may not import {others - set(ARROWS[folder].split())}"
+
+
+def test_the_generator_uses_little_of_the_library():
+    ours = {name for path in GENERATOR.rglob("*.py") for name in imports_of(path) if name.startswith("hpa_lib")}
+    assert ours <= {"hpa_lib.atlas", "hpa_lib.store", "hpa_lib.data.parallel"}
+
+
+def test_the_house_stays_small():
+    entries = {path.name for path in LIBRARY.iterdir() if path.name != "__pycache__"}
+    assert len(entries) <= MOST_ENTRIES, f"hpa_lib has {len(entries)} entries: {sorted(entries)}"
+    for folder in (path for path in LIBRARY.iterdir() if path.is_dir() and path.name != "__pycache__"):
+        files = {path.name for path in folder.glob("*.py")} - {"__init__.py"}
+        assert len(files) <= MOST_FILES, f"{folder.name} has {len(files)} files: {sorted(files)}"
+    between = {pair for pair in arrows() if pair[0] != pair[1] and set(pair) <= ARROWS.keys()}
+    assert len(between) <= MOST_ARROWS, f"{len(between)} arrows between folders: {sorted(between)}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_foreign_packages_stay_in_their_rooms(path):
-    places = {room_of(name_of(path)), str(path.relative_to(LIBRARY))}
+def test_foreign_packages_stay_in_their_places(path):
+    places = {folder_of(name_of(path)), str(path.relative_to(LIBRARY.parent)).removeprefix("hpa_lib/")}
     for package in {name.split(".")[0] for name in imports_of(path)}:
         assert package not in ONLY_IN or ONLY_IN[package] & places, f"{path.name} may not import {package}"
 
 
 def test_no_import_cycle():
-    ours = {name_of(path): {one for one in imports_of(path) if one in NAMES} for path in MODULES}
+    ours = {name_of(path): {name for name in imports_of(path) if name in NAMES} for path in MODULES}
     done = set()
 
     def visit(name, trail):
@@ -168,7 +167,7 @@ def comparisons_of_probabilities(source):
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
-            if any(isinstance(one, ast.Lt | ast.LtE | ast.Gt | ast.GtE) for one in node.ops):
+            if any(isinstance(operator, ast.Lt | ast.LtE | ast.Gt | ast.GtE) for operator in node.ops):
                 yield from (node.lineno for side in sides if is_probability(side))
 
 
@@ -183,13 +182,17 @@ def test_the_search_for_comparisons_finds_them():
     assert list(comparisons_of_probabilities("preds = probs >= 0.5")) == [1]
     assert list(comparisons_of_probabilities("preds = (probs[:, j] > thresholds[j])")) == [1]
     assert list(comparisons_of_probabilities("bad = probs.min() < 0 or len(probs) < 3")) == []
-    assert list(comparisons_of_probabilities((LIBRARY / "thresholds.py").read_text(encoding="utf-8"))) != []
+    assert (
+        list(comparisons_of_probabilities((LIBRARY / "decisions" / "thresholds.py").read_text(encoding="utf-8"))) != []
+    )
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_files_and_functions_are_short(path):
     text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 400, f"{path.name} has {len(text.splitlines())} lines: give a part its own room"
+    assert len(text.splitlines()) <= 400, (
+        f"{path.name} has {len(text.splitlines())} lines: give a part a file of its own"
+    )
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
@@ -197,12 +200,12 @@ def test_files_and_functions_are_short(path):
             assert lines <= 50, f"{path.name}: the body of {node.name} has {lines} lines"
 
 
-def test_no_room_is_called_utils():
+def test_no_file_is_called_utils():
     assert not {path.stem for path in MODULES} & {"utils", "util", "helpers", "common", "misc"}
 
 
 UNIX_ONLY = {"resource", "fcntl", "termios", "pwd", "grp", "pty", "tty", "curses", "readline", "syslog", "crypt"}
-EVERYWHERE = {"SIG_IGN", "SIGTERM", "SIGINT", "SIGABRT", "SIGILL", "SIGFPE", "SIGSEGV"}
+EVERY_SYSTEM = {"SIG_IGN", "SIGTERM", "SIGINT", "SIGABRT", "SIGILL", "SIGFPE", "SIGSEGV"}
 UNIX_ONLY_OS = {"fork", "sched_getaffinity", "getuid", "geteuid", "killpg", "setsid", "getpgid", "mkfifo", "statvfs"}
 
 
@@ -212,7 +215,7 @@ def unix_only_names(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             if node.value.id == "os" and node.attr in UNIX_ONLY_OS:
                 yield f"os.{node.attr}"
-            if node.value.id == "signal" and node.attr.startswith("SIG") and node.attr not in EVERYWHERE:
+            if node.value.id == "signal" and node.attr.startswith("SIG") and node.attr not in EVERY_SYSTEM:
                 yield f"signal.{node.attr}"
     for node in tree.body:
         if isinstance(node, ast.Import):
@@ -241,7 +244,8 @@ def test_library_is_imported_without_unix_modules():
     script = (
         "import importlib, os, sys; sys.modules['resource'] = None; del os.sched_getaffinity\n"
         f"for name in {names}: importlib.import_module(name)\n"
-        "from hpa_lib import device, processes\nassert device.peak_memory_mb() is None and processes.count_cores() >= 1"
+        "from hpa_lib.data import parallel\nfrom hpa_lib.training import device\n"
+        "assert device.peak_memory_mb() is None and parallel.count_cores() >= 1"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

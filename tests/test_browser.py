@@ -16,7 +16,8 @@ import urllib.request
 import nbformat
 import pytest
 
-from hpa_lib import paths, synthetic
+import hpa_synth
+from hpa_lib import paths
 
 pytestmark = pytest.mark.browser
 CHROMIUM = shutil.which("chromium")
@@ -29,12 +30,12 @@ def lab(tmp_path_factory):
     """JupyterLab with its own settings on a copy of ``notebooks/``: its address and the folder of the copy."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(paths.PROJECT / "notebooks", folder / "notebooks")
-    data = synthetic.write_dataset(folder / "data", images=150, workers=2, progress=False)
+    data = hpa_synth.write_dataset(folder / "data", images=150, workers=2, progress=False)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    own = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "share", "JUPYTER_RUNTIME_DIR": "runtime"}
-    environment = os.environ | {name: str(folder / place) for name, place in own.items()}
+    places = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "share", "JUPYTER_RUNTIME_DIR": "runtime"}
+    environment = os.environ | {name: str(folder / place) for name, place in places.items()}
     environment |= {"HPA_DATA": str(data), "HPA_OUT": str(folder / "out")}
     options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--IdentityProvider.token=tests"]
     options += ["--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]

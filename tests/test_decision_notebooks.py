@@ -9,7 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpa_lib import batch, calibration, ensemble, metrics, paths, plan, splits, store, submission, thresholds
+from hpa_lib import paths, store
+from hpa_lib.data import splits
+from hpa_lib.decisions import calibration, ensemble, metrics, submission, thresholds
+from hpa_lib.running import plan, runner
 
 QUICK = {"BOOTSTRAP": 50}
 
@@ -17,7 +20,7 @@ QUICK = {"BOOTSTRAP": 50}
 def run_notebook(number, out, **parameters):
     """Run one notebook as ``hpa run`` does; its record and its executed copy."""
     notebook = plan.find_notebook(paths.PROJECT / "notebooks", number)
-    record = batch.run_notebook(plan.Step(number, notebook, {"OUT": str(out), **parameters}), out)
+    record = runner.run_notebook(plan.Step(number, notebook, {"OUT": str(out), **parameters}), out)
     return record, nbformat.read(out / "notebooks" / f"{number}.ipynb", as_version=4)
 
 
@@ -54,7 +57,9 @@ def check_rule_for_empty_rows(out, table):
     scores = pd.read_csv(out / "tables" / "ensemble.csv").set_index("name")["cross_fitted"]
     members = {name: store.load_probs(out, name, "val")[1] for name in fake_runs.RUNS}
     tuning = {"method": decision["method"], "fill_empty": True, **decision["options"]}
-    crossed = {name: thresholds.cross_fit(labels, own, folds, **tuning) for name, own in members.items()}
+    crossed = {
+        name: thresholds.cross_fit(labels, member_probs, folds, **tuning) for name, member_probs in members.items()
+    }
     assert scores[run] == pytest.approx(metrics.macro_f1(labels, crossed[run]))
     both = ensemble.intersection(list(crossed.values()))
     united = thresholds.fill_empty_rows(both, ensemble.mean(list(members.values())))

@@ -6,8 +6,9 @@ import nbformat
 import pytest
 from throwaway import write_notebook
 
-from hpa_lib import __main__ as command_line
-from hpa_lib import paths, plan, profiles, store, synthetic
+import hpa_synth
+from hpa_lib import __main__, paths, store
+from hpa_lib.running import plan, profiles
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def hpa(capfd):
     """A factory: run one command line in this process; the exit code, stdout's text and stderr's lines."""
 
     def run(*arguments):
-        code = command_line.main([str(one) for one in arguments])
+        code = __main__.main([str(argument) for argument in arguments])
         captured = capfd.readouterr()
         return code, captured.out, captured.err.splitlines()
 
@@ -106,9 +107,9 @@ def made_of(tmp_path):
     """A factory: let the run set say that notebook 00 made it of this folder."""
 
     def write(data, **more):
-        from hpa_lib import dataset
+        from hpa_lib.data import kaggle
 
-        digest = dataset.fingerprint(data) if data.is_dir() else "0"
+        digest = kaggle.fingerprint(data) if data.is_dir() else "0"
         store.save_json(tmp_path / "out", "data/dataset.json", {"path": data, "data_hash": digest, **more})
 
     return write
@@ -164,8 +165,8 @@ def test_a_damaged_description_of_the_data_is_one_sentence(hpa, study, tmp_path)
 def test_a_set_of_an_older_generator_is_refused(hpa, study, tiny_dataset):
     data = tiny_dataset()
     (data / "synthetic.json").write_text('{"settings": {"version": "1.1"}}')
-    refused(hpa(*study, "--data", data, "--dry-run"), str(data), "version 1.1", synthetic.VERSION, "delete")
-    (data / "synthetic.json").write_text(json.dumps({"settings": {"version": synthetic.VERSION}}))
+    refused(hpa(*study, "--data", data, "--dry-run"), str(data), "version 1.1", hpa_synth.VERSION, "delete")
+    (data / "synthetic.json").write_text(json.dumps({"settings": {"version": hpa_synth.VERSION}}))
     assert hpa(*study, "--data", data, "--dry-run")[0] == 0
 
 
@@ -173,7 +174,7 @@ def test_a_run_stopped_early_says_so(hpa, study, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hpa_lib.batch.started_kernel", interrupt)
+    monkeypatch.setattr("hpa_lib.running.runner.started_kernel", interrupt)
     code, _, errors = hpa(*study, "--only", "01")
     assert code == 130 and len(errors) == 1
     assert errors[0].startswith("hpa: 01_eda interrupted before its first cell: ")
@@ -190,7 +191,7 @@ def test_the_kaggle_profile_does_not_fall_back_on_drawn_data(hpa, study, monkeyp
 def test_missing_subcommand_is_bad_usage():
     for arguments in ([], ["run", "--nonsense"], ["submission"], ["synth"]):
         with pytest.raises(SystemExit) as stop:
-            command_line.main(arguments)
+            __main__.main(arguments)
         assert stop.value.code == 2
 
 

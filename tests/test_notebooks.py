@@ -6,7 +6,8 @@ import re
 import nbformat
 import pytest
 
-from hpa_lib import paths, plan, profiles, store
+from hpa_lib import paths, store
+from hpa_lib.running import plan, profiles
 
 NOTEBOOKS = sorted((paths.PROJECT / "notebooks").glob("*.ipynb"))
 UNWANTED = ["sys.path", "warnings.filterwarnings", "warnings.simplefilter", "%matplotlib", "%pip", "!pip", "os.chdir"]
@@ -97,17 +98,18 @@ TINY = {"IMAGE_SIZE": 64, "EPOCHS": 1, "HEAD_EPOCHS": 0, "BATCH_SIZE": 16, "PREC
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory):
     """The demo's steps on a tiny data set, one epoch each: its record and its folder."""
-    from hpa_lib import batch, synthetic
+    import hpa_synth
+    from hpa_lib.running import runner
 
     folder = tmp_path_factory.mktemp("chain")
-    data = synthetic.write_dataset(folder / "data", profile="smoke", workers=2, progress=False)
+    data = hpa_synth.write_dataset(folder / "data", profile="smoke", workers=2, progress=False)
     steps = [(name, number, dict(values)) for name, number, values in profiles.DEMO["steps"]]
     for _, number, values in steps:
         known = plan.read_parameters(plan.find_notebook(paths.PROJECT / "notebooks", number))
         values.update({name: value for name, value in TINY.items() if name in known})
     fixed = {"DATA": data, "OUT": folder / "out"}
     checked = plan.make_plan(steps, paths.PROJECT / "notebooks", fixed=fixed)
-    return batch.run_plan(checked, folder / "out", "demo", cell_timeout=600), folder / "out"
+    return runner.run_plan(checked, folder / "out", "demo", cell_timeout=600), folder / "out"
 
 
 @pytest.mark.slow
@@ -128,8 +130,8 @@ def test_chain_leaves_what_it_promises(finished_run):
 def test_executed_copies_show_figures_and_no_warnings(finished_run):
     _, out = finished_run
     for path in sorted((out / "notebooks").glob("*.ipynb")):
-        outputs = [one for cell in code_cells(nbformat.read(path, as_version=4)) for one in cell.outputs]
-        figures = [one for one in outputs if "image/png" in one.get("data", {})]
+        outputs = [output for cell in code_cells(nbformat.read(path, as_version=4)) for output in cell.outputs]
+        figures = [output for output in outputs if "image/png" in output.get("data", {})]
         assert figures, f"{path.name} shows no figure"
-        texts = "".join(one.text for one in outputs if one.output_type == "stream" and one.name == "stderr")
+        texts = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stderr")
         assert "Warning" not in texts, f"{path.name}: {texts[texts.index('Warning') - 200 :][:400]}"

@@ -33,8 +33,8 @@ def read_lock():
 def read_locked(environment=None):
     """Package -> version of all lines of the lock whose marker holds in ``environment``; by default on this machine."""
     found = [Requirement(line) for line in read_lock()]
-    held = [one for one in found if not one.marker or one.marker.evaluate(environment)]
-    return {canonicalize_name(one.name): str(one.specifier).removeprefix("==") for one in held}
+    held = [requirement for requirement in found if not requirement.marker or requirement.marker.evaluate(environment)]
+    return {canonicalize_name(requirement.name): str(requirement.specifier).removeprefix("==") for requirement in held}
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +113,9 @@ def test_cv2_loads_no_display_library():
 
 def test_environment_is_in_step_with_pyproject():
     environment = yaml.safe_load((paths.PROJECT / "environment.yml").read_text())
-    conda = [one for one in environment["dependencies"] if isinstance(one, str)]
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
     assert "python=3.11" in conda and "pip" in conda
-    pip = next(one["pip"] for one in environment["dependencies"] if isinstance(one, dict))
+    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     assert pip[-1] == "-e .[test]"
     ours = {Requirement(text).name: Requirement(text) for text in read_project()["dependencies"]}
     named = {Requirement(text).name: Requirement(text) for text in pip[:-1]}

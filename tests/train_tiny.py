@@ -7,7 +7,7 @@ import sys
 import keras
 import numpy as np
 
-from hpa_lib import batches, device, training
+from hpa_lib.training import batches, device, loop
 
 SETTINGS = {"seed": 3, "epochs": 5, "loss": "bce", "learning_rate": 0.01}
 
@@ -26,7 +26,7 @@ def tiny_parts(workers=2):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (72, 16, 16, 4), np.uint8)
     labels = (rng.random((72, 28)) < 0.2).astype(np.uint8)
-    stream = {"shuffle": True, "augmentation": "report", "seed": 3, "workers": workers}
+    stream = {"shuffle": True, "augmentation": "study", "seed": 3, "workers": workers}
     train = batches.ImageBatches(images, labels, np.arange(48), 16, **stream)
     return train, batches.ImageBatches(images, labels, np.arange(48, 72), 16)
 
@@ -58,7 +58,7 @@ def run(folder, kill_epoch=0, start_over=False, workers=2, **changed):
         original = model.fit
         model.fit = lambda *args, callbacks, **rest: original(*args, callbacks=[*callbacks, KillIn(kill_epoch)], **rest)
     recipe = {"class_weights": np.linspace(1, 3, 28), "settings": SETTINGS | changed, "start_over": start_over}
-    return training.fit(model, train, val, folder, **recipe), model
+    return loop.fit(model, train, val, folder, **recipe), model
 
 
 if __name__ == "__main__":

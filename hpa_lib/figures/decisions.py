@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hpa_lib import labels as label_names
+from hpa_lib import atlas
 from hpa_lib.figures import style
 
 LOGIT_TICKS = [0.001, 0.01, 0.1, 0.5, 0.9, 0.99]
@@ -38,7 +38,7 @@ def f1_curves(
             ax.plot(grid, curve[:, label], color=style.COLORS[color], label=f"F1, {name}")
         for (name, chosen), (color, line) in zip(marks.items(), MARKS, strict=False):
             ax.axvline(np.clip(chosen[label], *grid[[0, -1]]), color=style.COLORS[color], linestyle=line, label=name)
-        ax.set_title(f"{label_names.LABELS[label]} ({positives[label]} in validation)", fontsize=10)
+        ax.set_title(f"{atlas.LABELS[label]} ({positives[label]} in validation)", fontsize=10)
         ax.set_xscale("logit")
         ax.set_xticks(LOGIT_TICKS, [f"{tick:g}" for tick in LOGIT_TICKS])
         ax.minorticks_off()
@@ -94,11 +94,13 @@ def candidate_scores(table: pd.DataFrame, judged_on: str, synthetic: bool = Fals
     size = {"width": max(3.6 * columns, 6.5) + 1, "height": (0.6 + 0.27 * table["name"].nunique()) * rows + 0.8}
     fig, axes = style.new_figure(**size, nrows=rows, ncols=columns, sharex=True, sharey=True, squeeze=False)
     for ax, run in zip(axes.flat, runs, strict=False):
-        own = table[table["run"] == run].iloc[::-1].reset_index(drop=True)  # the first row ends on top
-        _draw_scores(ax, own, ["macro_f1", "low", "high"], label=f"{judged_on}, 95 % interval")
-        ax.scatter(own["cross_fitted"], own.index, marker="D", s=24, color=style.COLORS["orange"], label="cross-fitted")
+        of_run = table[table["run"] == run].iloc[::-1].reset_index(drop=True)  # the first row ends on top
+        _draw_scores(ax, of_run, ["macro_f1", "low", "high"], label=f"{judged_on}, 95 % interval")
+        ax.scatter(
+            of_run["cross_fitted"], of_run.index, marker="D", s=24, color=style.COLORS["orange"], label="cross-fitted"
+        )
         tuned = {"facecolors": "none", "edgecolors": style.COLORS["black"]}
-        ax.scatter(own["tuned_on"], own.index, s=30, **tuned, label="on the images tuned on")
+        ax.scatter(of_run["tuned_on"], of_run.index, s=30, **tuned, label="on the images tuned on")
         ax.set_title(run, fontsize=9)
         ax.set_xlabel("macro F1")
     for ax in axes.flat[len(runs) :]:
@@ -137,13 +139,13 @@ def ensemble_scores(table: pd.DataFrame, baseline: str, judged_on: str, syntheti
         baseline: the name of the best single model.
         judged_on: what the scores were measured on.
     """
-    own = table.iloc[::-1].reset_index(drop=True)
-    fig, (left, right) = style.new_figure(11, 1.6 + 0.3 * len(own), ncols=2, sharey=True)
-    colors = own["kind"].map({"single": style.COLORS["grey"]}).fillna(style.COLORS["blue"])
-    _draw_scores(left, own, ["macro_f1", "low", "high"], colors)
+    rows = table.iloc[::-1].reset_index(drop=True)
+    fig, (left, right) = style.new_figure(11, 1.6 + 0.3 * len(rows), ncols=2, sharey=True)
+    colors = rows["kind"].map({"single": style.COLORS["grey"]}).fillna(style.COLORS["blue"])
+    _draw_scores(left, rows, ["macro_f1", "low", "high"], colors)
     left.set_xlabel(f"macro F1 on the {judged_on}, 95 % interval")
     right.axvline(0, color=style.COLORS["vermilion"], linewidth=1, linestyle="--")
-    _draw_scores(right, own, ["gain", "gain_low", "gain_high"], colors)
+    _draw_scores(right, rows, ["gain", "gain_low", "gain_high"], colors)
     right.set_xlabel(f"gain over {baseline}, paired 95 % interval")
     text = "Grey: single models; blue: ensembles. An interval that crosses the dashed line cannot tell the two apart."
     return style.caption(fig, text, synthetic)
@@ -156,14 +158,14 @@ def class_scores(table: pd.DataFrame, judged_on: str, synthetic: bool = False) -
         table: columns ``name``, ``positives``, ``f1``, ``f1_low``, ``f1_high``, and perhaps ``average_precision``.
         judged_on: what it was measured on.
     """
-    own = table.sort_values("positives", kind="stable", ignore_index=True)
-    own["name"] = [f"{name}  {count:,}" for name, count in zip(own["name"], own["positives"], strict=True)]
+    rows = table.sort_values("positives", kind="stable", ignore_index=True)
+    rows["name"] = [f"{name}  {count:,}" for name, count in zip(rows["name"], rows["positives"], strict=True)]
     fig, ax = style.new_figure(8, 7.2)
-    _draw_scores(ax, own, ["f1", "f1_low", "f1_high"], label="F1, 95 % interval")
-    if "average_precision" in own:
-        ax.scatter(own["average_precision"], own.index, marker="D", s=22, color=style.COLORS["orange"], label="AP")
+    _draw_scores(ax, rows, ["f1", "f1_low", "f1_high"], label="F1, 95 % interval")
+    if "average_precision" in rows:
+        ax.scatter(rows["average_precision"], rows.index, marker="D", s=22, color=style.COLORS["orange"], label="AP")
     ax.set_xlim(-0.02, 1.02)
-    ax.set_ylim(-0.6, len(own) - 0.4)
+    ax.set_ylim(-0.6, len(rows) - 0.4)
     ax.set_xlabel(f"F1 and average precision (AP) on the {judged_on}")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=9)
     text = "Beside the names: positives. AP needs no threshold: far right of the dot, a better one may help."
@@ -181,13 +183,13 @@ def contributions(table: pd.DataFrame, synthetic: bool = False) -> Figure:
     fig, ax = style.new_figure(8, 1.4 + 0.5 * len(members))
     ax.axvline(0, color=style.COLORS["grey"], linewidth=1)
     for number, name in enumerate(ensembles):
-        own = table[table["ensemble"] == name]
-        height = np.array([members.index(member) for member in own["member"]]) + 0.22 * (
+        rows = table[table["ensemble"] == name]
+        height = np.array([members.index(member) for member in rows["member"]]) + 0.22 * (
             number - (len(ensembles) - 1) / 2
         )
-        reach = np.abs(own[["low", "high"]].to_numpy().T - own["adds"].to_numpy())
+        reach = np.abs(rows[["low", "high"]].to_numpy().T - rows["adds"].to_numpy())
         color = style.CYCLE[number % len(style.CYCLE)]
-        ax.errorbar(own["adds"], height, xerr=reach, fmt="os^D"[number % 4], color=color, capsize=3, label=name)
+        ax.errorbar(rows["adds"], height, xerr=reach, fmt="os^D"[number % 4], color=color, capsize=3, label=name)
     ax.set_yticks(range(len(members)), members)
     ax.set_ylim(max(len(members), 1) - 0.5, -0.5)
     ax.set_xlabel("macro F1 of the whole ensemble − without this member (95 % interval)")

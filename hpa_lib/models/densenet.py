@@ -1,27 +1,26 @@
-"""The report's DenseNet-like CNN: a small network trained from scratch, with one parallel block.
+"""The study's DenseNet-like CNN: a small network trained from scratch, with one parallel block.
 
 Despite its name it holds one concatenation only: four convolutions with different fields of view look at the same
-map and their answers are stacked. The report leaves most dropout rates open; they are .1 here: the network is small,
+map and their answers are stacked. The study leaves most dropout rates open; they are .1 here: the network is small,
 and a higher rate keeps it from learning much in few epochs.
 """
 
 import keras
-from keras import layers
 
-from hpa_lib import labels
-from hpa_lib.models import norm, stem
+from hpa_lib import atlas
+from hpa_lib.models import layers
 
-OPEN_DROPOUT = 0.1  # where the report names no rate
-SMALLEST = 62  # pixels; from 94 on every convolution is exactly the report's
+OPEN_DROPOUT = 0.1  # where the study names no rate
+SMALLEST = 62  # pixels; from 94 on every convolution is exactly the study's
 
 
 def build(
     image_size: int = 128,
     channels: str = "rgby",
     width: float = 1.0,
-    num_labels: int = labels.NUM_LABELS,
+    num_labels: int = atlas.NUM_LABELS,
 ) -> keras.Model:
-    """The report's CNN: uint8 (N, S, S, 4) -> float32 logits (N, num_labels).
+    """The study's CNN: uint8 (N, S, S, 4) -> float32 logits (N, num_labels).
 
     Pixels are divided by 255, a BatchNorm does the rest. The convolutions lose a border pixel on each side ("valid").
     From 62 to 93 pixels the last one would be larger than its map, and keeps the border ("same") there.
@@ -35,8 +34,8 @@ def build(
     Raises:
         ValueError: the image is too small, or the channel mode is unknown.
     """
-    stem.check_size("densenet", image_size, SMALLEST)
-    inputs, x = stem.open_image(image_size, channels, (0, 0, 0), (255, 255, 255))
+    layers.check_size("densenet", image_size, SMALLEST)
+    inputs, x = layers.open_image(image_size, channels, (0, 0, 0), (255, 255, 255))
     x = _normalise(x, "entry.bn")
     for number, filters in enumerate((8, 8, 16), start=1):
         x = _convolve(x, filters, width, f"entry.conv{number}")
@@ -46,34 +45,34 @@ def build(
     for number, filters in enumerate((32, 64, 128), start=1):
         x = _convolve(x, filters, width, f"block{number}.conv")
         x = _shrink(x, f"block{number}")
-    x = layers.Flatten(name="head_flatten")(x)
-    x = layers.Dropout(0.5, name="head_dropout1")(x)
-    x = layers.Dense(28, activation="relu", name="head_dense")(x)
+    x = keras.layers.Flatten(name="head_flatten")(x)
+    x = keras.layers.Dropout(0.5, name="head_dropout1")(x)
+    x = keras.layers.Dense(28, activation="relu", name="head_dense")(x)
     x = _normalise(x, "head_bn")
-    x = layers.Dropout(0.1, name="head_dropout2")(x)
-    return keras.Model(inputs, stem.classify(x, num_labels), name="densenet")
+    x = keras.layers.Dropout(0.1, name="head_dropout2")(x)
+    return keras.Model(inputs, layers.classify(x, num_labels), name="densenet")
 
 
 def _normalise(x, name: str):
-    return norm.BatchNorm(momentum=stem.BATCH_NORM_MOMENTUM, name=name)(x)
+    return layers.BatchNorm(momentum=layers.BATCH_NORM_MOMENTUM, name=name)(x)
 
 
 def _convolve(x, filters: int, width: float, name: str):
     padding = "valid" if x.shape[1] >= 4 else "same"  # "same" only where the map is too small, see build
-    filters = stem.scaled(filters, width, smallest=2)
-    x = layers.Conv2D(filters, 3, padding=padding, activation="relu", name=name)(x)
+    filters = layers.scaled(filters, width, smallest=2)
+    x = keras.layers.Conv2D(filters, 3, padding=padding, activation="relu", name=name)(x)
     return _normalise(x, f"{name}_bn")
 
 
 def _shrink(x, block: str):
-    x = layers.MaxPooling2D(2, name=f"{block}.maxpool")(x)
-    return layers.Dropout(OPEN_DROPOUT, name=f"{block}.dropout")(x)
+    x = keras.layers.MaxPooling2D(2, name=f"{block}.maxpool")(x)
+    return keras.layers.Dropout(OPEN_DROPOUT, name=f"{block}.dropout")(x)
 
 
 def _look_in_parallel(x, width: float):
     branches = [
-        layers.Conv2D(
-            stem.scaled(16, width, smallest=2),
+        keras.layers.Conv2D(
+            layers.scaled(16, width, smallest=2),
             side,
             padding="same",
             activation="relu",
@@ -81,5 +80,5 @@ def _look_in_parallel(x, width: float):
         )(x)
         for side in (3, 5, 7, 1)
     ]
-    x = layers.Concatenate(name="parallel.concat")(branches)
+    x = keras.layers.Concatenate(name="parallel.concat")(branches)
     return _normalise(x, "parallel.bn")

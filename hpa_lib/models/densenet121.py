@@ -1,14 +1,13 @@
 """DenseNet121 (Huang et al. 2016, https://arxiv.org/abs/1608.06993) from Keras, with the challenge winner's head.
 
-What the field moved to after the report: each layer of a dense block sees the concatenation of all layers before it,
+What the field moved to after the study: each layer of a dense block sees the concatenation of all layers before it,
 and the head looks at the average and at the maximum of the last map, because a label may sit in one cell only.
 """
 
 import keras
-from keras import layers
 
-from hpa_lib import labels
-from hpa_lib.models import norm, stem
+from hpa_lib import atlas
+from hpa_lib.models import layers
 
 SMALLEST = 32  # pixels: five halvings
 
@@ -17,7 +16,7 @@ def build(
     image_size: int = 128,
     channels: str = "rgby",
     width: float = 1.0,
-    num_labels: int = labels.NUM_LABELS,
+    num_labels: int = atlas.NUM_LABELS,
     dropout: float = 0.5,
 ) -> keras.Model:
     """DenseNet121 with a wide head: uint8 (N, S, S, 4) -> float32 logits (N, num_labels). ImageNet mean and std inside.
@@ -32,20 +31,20 @@ def build(
     Raises:
         ValueError: the image is too small, or the channel mode is unknown.
     """
-    stem.check_size("densenet121", image_size, SMALLEST)
-    mean, std = ([255 * value for value in values] for values in (stem.IMAGENET_MEAN, stem.IMAGENET_STD))
-    inputs, image = stem.open_image(image_size, channels, mean, std)
+    layers.check_size("densenet121", image_size, SMALLEST)
+    mean, std = ([255 * value for value in values] for values in (layers.IMAGENET_MEAN, layers.IMAGENET_STD))
+    inputs, image = layers.open_image(image_size, channels, mean, std)
     backbone = keras.applications.DenseNet121(include_top=False, weights=None, input_tensor=image)
     x = backbone.output  # (N, S/32, S/32, 1024)
-    average = layers.GlobalAveragePooling2D(name="head_average")(x)
-    largest = layers.GlobalMaxPooling2D(name="head_max")(x)
-    x = layers.Concatenate(name="head_concat")([average, largest])
+    average = keras.layers.GlobalAveragePooling2D(name="head_average")(x)
+    largest = keras.layers.GlobalMaxPooling2D(name="head_max")(x)
+    x = keras.layers.Concatenate(name="head_concat")([average, largest])
     x = _steady(x, dropout, 1)
-    x = layers.Dense(stem.scaled(1024, width), activation="relu", name="head_dense")(x)
+    x = keras.layers.Dense(layers.scaled(1024, width), activation="relu", name="head_dense")(x)
     x = _steady(x, dropout, 2)
-    return keras.Model(inputs, stem.classify(x, num_labels), name="densenet121")
+    return keras.Model(inputs, layers.classify(x, num_labels), name="densenet121")
 
 
 def _steady(x, dropout: float, number: int):
-    x = norm.BatchNorm(momentum=stem.BATCH_NORM_MOMENTUM, name=f"head_bn{number}")(x)
-    return layers.Dropout(dropout, name=f"head_dropout{number}")(x)
+    x = layers.BatchNorm(momentum=layers.BATCH_NORM_MOMENTUM, name=f"head_bn{number}")(x)
+    return keras.layers.Dropout(dropout, name=f"head_dropout{number}")(x)

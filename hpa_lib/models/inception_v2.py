@@ -7,10 +7,9 @@ Layer names are Slim's variable names with dots for slashes; the layer named exa
 
 import keras
 import numpy as np
-from keras import layers
 
-from hpa_lib import labels
-from hpa_lib.models import norm, stem
+from hpa_lib import atlas
+from hpa_lib.models import layers
 
 STEM = "Conv2d_1a_7x7"
 LOGITS = "InceptionV2/Logits/Conv2d_1c_1x1"
@@ -37,7 +36,7 @@ def build(
     image_size: int = 128,
     channels: str = "rgby",
     width: float = 1.0,
-    num_labels: int = labels.NUM_LABELS,
+    num_labels: int = atlas.NUM_LABELS,
     dropout: float = 0.2,
     stem_norm: bool = False,
 ) -> keras.Model:
@@ -54,8 +53,8 @@ def build(
     Raises:
         ValueError: the image is too small, or the channel mode is unknown.
     """
-    stem.check_size("inception_v2", image_size, SMALLEST)
-    inputs, x = stem.open_image(image_size, channels, HALF_RANGE, HALF_RANGE)
+    layers.check_size("inception_v2", image_size, SMALLEST)
+    inputs, x = layers.open_image(image_size, channels, HALF_RANGE, HALF_RANGE)
     x = _open_stem(x, width, stem_norm)  # (N, S/2, S/2, 64)
     x = _pool(x, "max", 2, "MaxPool_2a_3x3")
     x = _convolve(x, 64, 1, 1, width, "Conv2d_2b_1x1")
@@ -63,16 +62,16 @@ def build(
     x = _pool(x, "max", 2, "MaxPool_3a_3x3")  # (N, S/8, S/8, 192)
     for name in sorted([*MIXED, *HALVING]):  # Mixed_3b to Mixed_5c
         x = _mix(x, width, name)  # at the end (N, S/32, S/32, 1024)
-    x = layers.GlobalAveragePooling2D(name="head_pool")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="head_pool")(x)
     if dropout:
-        x = layers.Dropout(dropout, name="head_dropout")(x)
-    return keras.Model(inputs, stem.classify(x, num_labels), name="inception_v2")
+        x = keras.layers.Dropout(dropout, name="head_dropout")(x)
+    return keras.Model(inputs, layers.classify(x, num_labels), name="inception_v2")
 
 
 def _open_stem(x, width: float, stem_norm: bool):
     """The separable 7x7/2 convolution: 8 spatial filters a channel (fewer in narrow models), then a 1x1 mix."""
-    filters = stem.scaled(64, width, smallest=16)
-    x = layers.SeparableConv2D(
+    filters = layers.scaled(64, width, smallest=16)
+    x = keras.layers.SeparableConv2D(
         filters,
         7,
         strides=2,
@@ -83,16 +82,18 @@ def _open_stem(x, width: float, stem_norm: bool):
     )(x)
     if stem_norm:
         x = _normalise(x, STEM)
-    return layers.ReLU(name=STEM)(x)
+    return keras.layers.ReLU(name=STEM)(x)
 
 
 def _normalise(x, name: str):
-    return norm.BatchNorm(epsilon=EPSILON, scale=False, momentum=stem.BATCH_NORM_MOMENTUM, name=f"{name}.BatchNorm")(x)
+    return layers.BatchNorm(
+        epsilon=EPSILON, scale=False, momentum=layers.BATCH_NORM_MOMENTUM, name=f"{name}.BatchNorm"
+    )(x)
 
 
 def _convolve(x, filters: int, side: int, stride: int, width: float, name: str):
-    x = layers.Conv2D(
-        stem.scaled(filters, width, smallest=16),
+    x = keras.layers.Conv2D(
+        layers.scaled(filters, width, smallest=16),
         side,
         stride,
         "same",
@@ -100,11 +101,11 @@ def _convolve(x, filters: int, side: int, stride: int, width: float, name: str):
         kernel_initializer="he_normal",
         name=f"{name}.conv",
     )(x)
-    return layers.ReLU(name=name)(_normalise(x, name))
+    return keras.layers.ReLU(name=name)(_normalise(x, name))
 
 
 def _pool(x, kind: str, stride: int, name: str):
-    pooling = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}[kind]
+    pooling = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}[kind]
     return pooling(3, strides=stride, padding="same", name=name)(x)
 
 
@@ -118,7 +119,7 @@ def _mix(x, width: float, name: str):
             _follow(x, second, ("Conv2d_0a_1x1", "Conv2d_0b_3x3", "Conv2d_1a_3x3"), stride, width, f"{branch}1"),
             _pool(x, "max", stride, f"{branch}2.MaxPool_1a_3x3"),
         ]
-        return layers.Concatenate(name=name)(branches)
+        return keras.layers.Concatenate(name=name)(branches)
     first, second, third, (pooling, pooled_filters) = MIXED[name]
     pooled = _pool(x, pooling, 1, f"{branch}3.{pooling.capitalize()}Pool_0a_3x3")
     branches = [
@@ -127,7 +128,7 @@ def _mix(x, width: float, name: str):
         _follow(x, third, ("Conv2d_0a_1x1", "Conv2d_0b_3x3", "Conv2d_0c_3x3"), 1, width, f"{branch}2"),
         _follow(pooled, (pooled_filters,), ("Conv2d_0b_1x1",), 1, width, f"{branch}3"),
     ]
-    return layers.Concatenate(name=name)(branches)
+    return keras.layers.Concatenate(name=name)(branches)
 
 
 def _follow(x, filters: tuple, names: tuple, stride: int, width: float, branch: str):
@@ -145,7 +146,7 @@ def match_tensors(model: keras.Model, tensors: dict[str, np.ndarray], yellow: st
         model: an Inception V2 of ``build``, with either kind of stem.
         tensors: the checkpoint's tensors by name, with either kind of stem; the classifier is matched only when it has
             as many outputs as the model.
-        yellow, rescale: see ``stem.inflate``.
+        yellow, rescale: see ``layers.inflate``.
 
     Returns:
         Rows ``(variable, tensor names, function from those tensors to the variable's value)``.
@@ -156,14 +157,14 @@ def match_tensors(model: keras.Model, tensors: dict[str, np.ndarray], yellow: st
     rows = _match_stem(model, tensors, yellow, rescale)
     for layer in model.layers:
         name = f"InceptionV2/{layer.name.replace('.', '/')}"
-        if isinstance(layer, layers.BatchNormalization) and not layer.name.startswith(STEM):
+        if isinstance(layer, keras.layers.BatchNormalization) and not layer.name.startswith(STEM):
             rows += _match_norm(layer, name, tensors)
-        elif isinstance(layer, layers.Conv2D):
-            rows.append((layer.kernel, (f"{name.removesuffix('/conv')}/weights",), stem.as_is))
+        elif isinstance(layer, keras.layers.Conv2D):
+            rows.append((layer.kernel, (f"{name.removesuffix('/conv')}/weights",), layers.as_is))
     logits = model.get_layer("logits")
     if tensors.get(f"{LOGITS}/biases", np.empty(0)).shape == (logits.units,):
         rows.append((logits.kernel, (f"{LOGITS}/weights",), lambda kernel: kernel[0, 0]))
-        rows.append((logits.bias, (f"{LOGITS}/biases",), stem.as_is))
+        rows.append((logits.bias, (f"{LOGITS}/biases",), layers.as_is))
     return rows
 
 
@@ -179,21 +180,21 @@ def _match_norm(layer, name: str, tensors: dict) -> list[tuple]:
     if np.any(tensors.get(f"{name}/gamma", 1) != 1):
         raise ValueError(f"{name}/gamma scales, but Slim's Inception V2 has no gamma: use another checkpoint")
     variables = {"beta": layer.beta, "moving_mean": layer.moving_mean, "moving_variance": layer.moving_variance}
-    return [(variable, (f"{name}/{part}",), stem.as_is) for part, variable in variables.items()]
+    return [(variable, (f"{name}/{part}",), layers.as_is) for part, variable in variables.items()]
 
 
 def _match_stem(model: keras.Model, tensors: dict, yellow: str, rescale: bool) -> list[tuple]:
     """The stem's rows: two factors of filters, and biases or BatchNorm, converted to the model's kind."""
     prefix, layer = f"InceptionV2/{STEM}", model.get_layer(f"{STEM}.conv")
     channels, multiplier = layer.depthwise_kernel.shape[2:]
-    norm = next((one for one in model.layers if one.name == f"{STEM}.BatchNorm"), None)
-    fit = stem.fit_channels(channels, yellow, rescale)
+    norm = next((other for other in model.layers if other.name == f"{STEM}.BatchNorm"), None)
+    fit = layers.fit_channels(channels, yellow, rescale)
 
     def mix(kernel, variance=1 - EPSILON):  # (1, 1, channels * multiplier, filters), what follows divides by its root
         split = (kernel / np.sqrt(variance + EPSILON)).reshape(1, 1, -1, multiplier, kernel.shape[-1])
         return fit(split).reshape(1, 1, -1, kernel.shape[-1])
 
-    depthwise = stem.fit_channels(channels, yellow, False)  # a rescaling is needed once, in the other factor
+    depthwise = layers.fit_channels(channels, yellow, False)  # a rescaling is needed once, in the other factor
     rows = [(layer.depthwise_kernel, (f"{prefix}/depthwise_weights",), depthwise)]
     pointwise, biases = (f"{prefix}/pointwise_weights",), (f"{prefix}/biases",)
     if norm is None and stem_kind(tensors) == "BatchNorm":
@@ -202,8 +203,8 @@ def _match_stem(model: keras.Model, tensors: dict, yellow: str, rescale: bool) -
         return [*rows, (layer.bias, (beta, mean, variance), lambda b, m, v: b - m / np.sqrt(v + EPSILON))]
     rows.append((layer.pointwise_kernel, pointwise, mix))
     if norm is None:
-        return [*rows, (layer.bias, biases, stem.as_is)]
+        return [*rows, (layer.bias, biases, layers.as_is)]
     if stem_kind(tensors) == "BatchNorm":
         return rows + _match_norm(norm, f"{prefix}/BatchNorm", tensors)
-    rows += [(norm.beta, biases, stem.as_is), (norm.moving_mean, biases, np.zeros_like)]
+    rows += [(norm.beta, biases, layers.as_is), (norm.moving_mean, biases, np.zeros_like)]
     return [*rows, (norm.moving_variance, biases, lambda values: np.full_like(values, 1 - EPSILON))]

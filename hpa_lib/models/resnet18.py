@@ -6,10 +6,9 @@ Layer names are torch's with the stem marked: torch's ``layer2.0.conv1`` is ``la
 
 import keras
 import numpy as np
-from keras import layers
 
-from hpa_lib import labels
-from hpa_lib.models import norm, stem
+from hpa_lib import atlas
+from hpa_lib.models import layers
 
 SMALLEST = 32  # pixels: five halvings
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))  # filters, stride of the first of two blocks
@@ -19,7 +18,7 @@ def build(
     image_size: int = 128,
     channels: str = "rgby",
     width: float = 1.0,
-    num_labels: int = labels.NUM_LABELS,
+    num_labels: int = atlas.NUM_LABELS,
     dropout: float = 0.0,
 ) -> keras.Model:
     """ResNet18: uint8 (N, S, S, 4) -> float32 logits (N, num_labels). ImageNet mean and std inside.
@@ -34,29 +33,33 @@ def build(
     Raises:
         ValueError: the image is too small, or the channel mode is unknown.
     """
-    stem.check_size("resnet18", image_size, SMALLEST)
-    mean, std = ([255 * value for value in values] for values in (stem.IMAGENET_MEAN, stem.IMAGENET_STD))
-    inputs, x = stem.open_image(image_size, channels, mean, std)
-    x = _convolve(x, stem.scaled(64, width), 7, 2, "stem.conv1", "stem.bn1")  # (N, S/2, S/2, 64)
-    x = layers.ReLU(name="stem.relu")(x)
-    x = layers.ZeroPadding2D(1, name="stem.maxpool_pad")(x)  # 0 is as good as -inf: nothing after a ReLU is below 0
-    x = layers.MaxPooling2D(3, strides=2, name="stem.maxpool")(x)  # (N, S/4, S/4, 64)
+    layers.check_size("resnet18", image_size, SMALLEST)
+    mean, std = ([255 * value for value in values] for values in (layers.IMAGENET_MEAN, layers.IMAGENET_STD))
+    inputs, x = layers.open_image(image_size, channels, mean, std)
+    x = _convolve(x, layers.scaled(64, width), 7, 2, "stem.conv1", "stem.bn1")  # (N, S/2, S/2, 64)
+    x = keras.layers.ReLU(name="stem.relu")(x)
+    x = keras.layers.ZeroPadding2D(1, name="stem.maxpool_pad")(
+        x
+    )  # 0 is as good as -inf: nothing after a ReLU is below 0
+    x = keras.layers.MaxPooling2D(3, strides=2, name="stem.maxpool")(x)  # (N, S/4, S/4, 64)
     for stage, (filters, stride) in enumerate(STAGES, start=1):
-        x = _add_block(x, stem.scaled(filters, width), stride, f"layer{stage}.0")
-        x = _add_block(x, stem.scaled(filters, width), 1, f"layer{stage}.1")
-    x = layers.GlobalAveragePooling2D(name="head_pool")(x)  # (N, 512)
+        x = _add_block(x, layers.scaled(filters, width), stride, f"layer{stage}.0")
+        x = _add_block(x, layers.scaled(filters, width), 1, f"layer{stage}.1")
+    x = keras.layers.GlobalAveragePooling2D(name="head_pool")(x)  # (N, 512)
     if dropout:
-        x = layers.Dropout(dropout, name="head_dropout")(x)
-    return keras.Model(inputs, stem.classify(x, num_labels), name="resnet18")
+        x = keras.layers.Dropout(dropout, name="head_dropout")(x)
+    return keras.Model(inputs, layers.classify(x, num_labels), name="resnet18")
 
 
 def _convolve(x, filters: int, side: int, stride: int, name: str, norm_name: str):
     padding = "same"
     if stride > 1 and side > 1:
-        x = layers.ZeroPadding2D(side // 2, name=f"{name}_pad")(x)
+        x = keras.layers.ZeroPadding2D(side // 2, name=f"{name}_pad")(x)
         padding = "valid"
-    x = layers.Conv2D(filters, side, stride, padding, use_bias=False, kernel_initializer="he_normal", name=name)(x)
-    return norm.BatchNorm(epsilon=1e-5, momentum=stem.BATCH_NORM_MOMENTUM, name=norm_name)(x)
+    x = keras.layers.Conv2D(filters, side, stride, padding, use_bias=False, kernel_initializer="he_normal", name=name)(
+        x
+    )
+    return layers.BatchNorm(epsilon=1e-5, momentum=layers.BATCH_NORM_MOMENTUM, name=norm_name)(x)
 
 
 def _add_block(x, filters: int, stride: int, name: str):
@@ -65,10 +68,10 @@ def _add_block(x, filters: int, stride: int, name: str):
     if stride != 1 or x.shape[-1] != filters:
         shortcut = _convolve(x, filters, 1, stride, f"{name}.downsample.0", f"{name}.downsample.1")
     x = _convolve(x, filters, 3, stride, f"{name}.conv1", f"{name}.bn1")
-    x = layers.ReLU(name=f"{name}.relu1")(x)
+    x = keras.layers.ReLU(name=f"{name}.relu1")(x)
     x = _convolve(x, filters, 3, 1, f"{name}.conv2", f"{name}.bn2")
-    x = layers.Add(name=f"{name}.add")([x, shortcut])
-    return layers.ReLU(name=f"{name}.relu2")(x)
+    x = keras.layers.Add(name=f"{name}.add")([x, shortcut])
+    return keras.layers.ReLU(name=f"{name}.relu2")(x)
 
 
 def match_tensors(model: keras.Model, tensors: dict[str, np.ndarray], yellow: str, rescale: bool) -> list[tuple]:
@@ -77,7 +80,7 @@ def match_tensors(model: keras.Model, tensors: dict[str, np.ndarray], yellow: st
     Args:
         model: a ResNet18 of ``build``.
         tensors: the file's tensors by name; ``fc`` is matched only when it has as many outputs as the model.
-        yellow, rescale: see ``stem.inflate``.
+        yellow, rescale: see ``layers.inflate``.
 
     Returns:
         Rows ``(variable, tensor names, function from those tensors to the variable's value)``.
@@ -85,16 +88,16 @@ def match_tensors(model: keras.Model, tensors: dict[str, np.ndarray], yellow: st
     rows = []
     for layer in model.layers:
         name = layer.name.removeprefix("stem.")
-        if isinstance(layer, layers.Conv2D):
-            fit = stem.fit_channels(layer.kernel.shape[2], yellow, rescale) if name == "conv1" else stem.as_is
+        if isinstance(layer, keras.layers.Conv2D):
+            fit = layers.fit_channels(layer.kernel.shape[2], yellow, rescale) if name == "conv1" else layers.as_is
             rows.append((layer.kernel, (f"{name}.weight",), lambda kernel, fit=fit: fit(kernel.transpose(2, 3, 1, 0))))
-        elif isinstance(layer, layers.BatchNormalization):
+        elif isinstance(layer, keras.layers.BatchNormalization):
             variables = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
             parts = ("weight", "bias", "running_mean", "running_var")
             rows += [
-                (variable, (f"{name}.{part}",), stem.as_is) for variable, part in zip(variables, parts, strict=True)
+                (variable, (f"{name}.{part}",), layers.as_is) for variable, part in zip(variables, parts, strict=True)
             ]
     logits = model.get_layer("logits")
     if tensors.get("fc.bias", np.empty(0)).shape == (logits.units,):
-        rows += [(logits.kernel, ("fc.weight",), np.transpose), (logits.bias, ("fc.bias",), stem.as_is)]
+        rows += [(logits.kernel, ("fc.weight",), np.transpose), (logits.bias, ("fc.bias",), layers.as_is)]
     return rows

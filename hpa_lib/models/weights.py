@@ -1,7 +1,7 @@
 """ImageNet weights: where they lie, how they are fetched, and how they get into our layers.
 
 Each loader checks every tensor before it changes anything, fills a 4-channel stem from the 3-channel one
-(``stem.inflate``), and returns the names of the tensors that it did not use.
+(``layers.inflate``), and returns the names of the tensors that it did not use.
 """
 
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from hpa_lib.models import fetch, inception_v2, resnet18, stem, tensor_files
+from hpa_lib.models import fetch, inception_v2, layers, resnet18, tensor_files
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "weights"
 SOURCES = {  # model -> files looked for, in this order; the first is what a download is stored as
@@ -43,7 +43,7 @@ def find(name: str, path: str | Path = "", online: bool | None = None) -> Path |
     download into the weights folder when that is allowed.
 
     Args:
-        name: a key of ``models.MODELS``; the report's ``densenet`` has no public weights, so None.
+        name: a key of ``models.MODELS``; the study's ``densenet`` has no public weights, so None.
         path: a weight file of your own, or ``""``.
         online: may the public file be downloaded; None asks the environment variable ``HPA_ONLINE`` (``1`` = yes), so
             that no run depends on a network by accident.
@@ -106,7 +106,7 @@ def start(
         model: one of ``models.MODELS``; its name says which.
         pretrained: look for ImageNet weights; False trains from scratch on purpose.
         path: a weight file of your own, or ``""`` to search as ``find`` does.
-        yellow, rescale: how a 4-channel stem takes its yellow filters, see ``stem.inflate``.
+        yellow, rescale: how a 4-channel stem takes its yellow filters, see ``layers.inflate``.
 
     Returns:
         ``weights`` (``"ImageNet"``, ``"own file"`` where ``path`` was given, or ``"from scratch"``), ``file``,
@@ -149,7 +149,7 @@ def load_resnet18(
     Args:
         model: ``MODELS["resnet18"](...)`` of the file's width (1 for the public weights).
         safetensors_path: the file.
-        yellow, rescale: how a 4-channel stem takes its yellow filters, see ``stem.inflate``.
+        yellow, rescale: how a 4-channel stem takes its yellow filters, see ``layers.inflate``.
 
     Returns:
         The sorted names of the unused tensors.
@@ -173,7 +173,7 @@ def load_inception_v2(
     Args:
         model: ``MODELS["inception_v2"](...)`` of the checkpoint's width (1 for the public weights).
         checkpoint_path: a ``.ckpt`` file, a ``.tar.gz`` that holds one, or a ``.safetensors`` with the same names.
-        yellow, rescale: how a 4-channel stem takes its yellow filters, see ``stem.inflate``.
+        yellow, rescale: how a 4-channel stem takes its yellow filters, see ``layers.inflate``.
 
     Returns:
         The sorted names of the unused tensors.
@@ -196,7 +196,7 @@ def load_densenet121(model: keras.Model, h5_path: str | Path, yellow: str = "mea
     Args:
         model: ``MODELS["densenet121"](...)``.
         h5_path: the file, read by Keras itself into a 3-channel twin.
-        yellow, rescale: how a 4-channel stem takes its yellow filters, see ``stem.inflate``.
+        yellow, rescale: how a 4-channel stem takes its yellow filters, see ``layers.inflate``.
 
     Returns:
         The names of the unused tensors: always none, Keras refuses a file with more.
@@ -213,7 +213,7 @@ def load_densenet121(model: keras.Model, h5_path: str | Path, yellow: str = "mea
         raise ValueError(f"{h5_path} is truncated or no DenseNet121 file ({error}): fetch it again") from error
     for layer in twin.layers:
         if layer.name == "conv1_conv":
-            fit = stem.fit_channels(model.get_layer(layer.name).kernel.shape[2], yellow, rescale)
+            fit = layers.fit_channels(model.get_layer(layer.name).kernel.shape[2], yellow, rescale)
             model.get_layer(layer.name).set_weights([fit(layer.get_weights()[0])])
         elif layer.weights:
             model.get_layer(layer.name).set_weights(layer.get_weights())

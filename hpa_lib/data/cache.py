@@ -1,0 +1,266 @@
+"""Decode once: all images of one part as a memory-mapped uint8 array (N, S, S, 4) with its manifest.
+
+One cache is one folder, ``<cache_dir>/<part>_<size>``: ``images.npy`` and ``manifest.json`` (Ids, size, how it was
+reduced, the stamp of its sources). It is built in a hidden folder beside it and moved into place whole, so a cache that
+can be seen is complete; a build that was killed goes on where it stopped.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from hpa_lib import store
+from hpa_lib.data import image_files, kaggle, parallel, png
+
+VERSION = 1
+RESIZE = "area"  # cv2.INTER_AREA: the mean of the source pixels under each cache pixel
+BLOCK_BYTES = 2**24  # cached bytes between two marks of progress: what a kill can lose
+CHUNK_BYTES = 2**22  # cached bytes that a process decodes and writes at once
+WORTH_A_PROCESS = 2**26  # pixels of one channel; less is decoded before another process has started
+SPARE = 256 * 2**20  # bytes that must stay free beside the cache
+
+
+def build(
+    data: str | Path,
+    ids: Iterable[str],
+    part: str,
+    size: int,
+    cache_dir: str | Path,
+    workers: int | None = None,
+    progress: bool = True,
+    absent: Iterable[str] = (),
+) -> Path:
+    """Make or complete the cache of one part; a finished one whose sources have not changed is used as it is.
+
+    Args:
+        data: a data folder in Kaggle's layout.
+        ids: str (N,), the images in the order that the cache keeps.
+        part: ``"train"`` or ``"test"``.
+        size: side of the cached images in pixels, at most that of the sources.
+        cache_dir: the folder that holds the caches.
+        workers: processes that decode, fewer where there is little to do; by default one a core.
+        progress: show a bar.
+        absent: channels that the data set lacks (``kaggle.list_absent_channels``): the cache holds zeros for them.
+
+    Returns:
+        The cache's folder, for ``load``.
+
+    Raises:
+        ValueError: an image is unusable (``checks.check`` with this ``size`` finds it too), or there is none.
+        OSError: the disk is too small; the sentence says how much is needed.
+    """
+    final = Path(cache_dir) / f"{part}_{size}"
+    manifest = _describe(Path(data), [str(image_id) for image_id in ids], part, size, list(absent))
+    if _read_manifest(final) == manifest:
+        return final
+    with store.lock(final.with_name(f".{final.name}.lock"), f"the cache {final}", wait=True):
+        if _read_manifest(final) != manifest:  # else another process has made it meanwhile
+            _build_whole(final, Path(data), manifest, workers or parallel.count_cores(), progress)
+    return final
+
+
+def _build_whole(final: Path, data: Path, manifest: dict, workers: int, progress: bool) -> None:
+    """Make the cache in a hidden folder beside ``final``, or go on where a killed build stopped, and move it there."""
+    partial = final.with_name(f".{final.name}.partial")
+    if _read_manifest(partial) != manifest:
+        shutil.rmtree(partial, ignore_errors=True)
+        _start(partial, manifest)
+    _fill(partial, data, manifest, workers, progress)
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(partial, final)
+    (final / "done").unlink()
+
+
+def remove_stale(data: str | Path, ids: Iterable[str], part: str, cache_dir: str | Path, absent: Iterable[str] = ()):
+    """Remove the caches of a part, of any size, that hold other images than ``data`` has now; says which.
+
+    A run that asks for such a size would learn from the pixels of before. Args: as ``build``.
+    """
+    ids, absent = [str(image_id) for image_id in ids], list(absent)
+    for folder in sorted(Path(cache_dir).glob(f"{part}_*")):
+        manifest = _read_manifest(folder) or {"size": 1}
+        if manifest != _describe(Path(data), ids, part, manifest["size"], absent):
+            shutil.rmtree(folder)
+            print(f"removed {folder}: its images have changed; run this notebook with that size if you need it")
+
+
+def load(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """A finished cache: ids str (N,) and images uint8 (N, S, S, 4), mapped from disk and not yet read.
+
+    Raises:
+        FileNotFoundError: there is no finished cache at ``path``.
+        ValueError: its files do not belong together.
+    """
+    manifest = _read_manifest(Path(path))
+    if manifest is None:
+        raise FileNotFoundError(f"{path} holds no finished cache: run 00_data.ipynb with the same OUT and IMAGE_SIZE")
+    shape = (len(manifest["ids"]), manifest["size"], manifest["size"], 4)
+    try:
+        images = np.load(Path(path) / "images.npy", mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}/images.npy cannot be read ({error}): delete {path} and run 00_data.ipynb") from None
+    if images.shape != shape or images.dtype != np.uint8:
+        raise ValueError(f"{path} holds {images.shape} but its manifest says {shape}: delete it and run 00_data.ipynb")
+    return np.array(manifest["ids"], str), images
+
+
+def list_sizes(size: int, more: str = "") -> list[int]:
+    """The sizes to cache: ``size`` and those in ``more`` (``MORE_SIZES``), separated by blanks or commas; each once."""
+    sizes = more.replace(",", " ").split()
+    if not all(text.isdecimal() and int(text) for text in sizes):
+        raise ValueError(f"MORE_SIZES '{more}': write sides in pixels, such as '256 512'")
+    return list(dict.fromkeys([size, *map(int, sizes)]))
+
+
+def read_image(data: Path, part: str, image_id: str, size: int, absent: Iterable[str] = ()) -> np.ndarray:
+    """One image from its four files, reduced by area averaging: uint8 (size, size, 4) in the order R, G, B, Y.
+
+    Raises:
+        ValueError: ``image_files.inspect_image`` finds that the image cannot be used.
+    """
+    image = image_files.inspect_image(data, part, image_id, size, absent)
+    for finding in image.findings:
+        if finding["severity"] == "error":
+            raise ValueError(kaggle.make_sentence(data, finding))
+    channels = image.channels
+    if image.shape != (size, size):
+        channels = [cv2.resize(channel, (size, size), interpolation=cv2.INTER_AREA) for channel in channels]
+    return cv2.merge(channels)  # (size, size, 4)
+
+
+def _describe(data: Path, ids: list[str], part: str, size: int, absent: list[str]) -> dict:
+    """The manifest of the cache to be: equal manifests mean equal caches."""
+    if not ids:
+        raise ValueError(f"no Ids to cache for part {part!r}: check the data folder {data}")
+    if size < 1:
+        raise ValueError(f"size {size}: use a side in pixels, such as 128")
+    return {
+        "version": VERSION,
+        "part": part,
+        "size": size,
+        "resize": RESIZE,
+        "channels_missing": absent,
+        "source": _stamp(data, ids, part, absent),
+        "ids": ids,
+    }
+
+
+def _stamp(data: Path, ids: list[str], part: str, absent: list[str]) -> str:
+    """A digest of the length and date of every source file: changes when one is replaced."""
+    digest = hashlib.sha256()
+    for image_id in ids:
+        for path in kaggle.channel_paths(data, part, image_id):
+            if path.stem.rpartition("_")[2] in absent:
+                continue
+            try:
+                status = path.stat()
+            except OSError as error:
+                raise ValueError(f"{path} cannot be read ({error.strerror}): run `hpa check {data}`") from None
+            digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _read_manifest(folder: Path) -> dict | None:
+    try:
+        return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _start(partial: Path, manifest: dict) -> None:
+    """Look at the free space, lay out the file, and write the manifest last, so that a half start is started again."""
+    partial.mkdir(parents=True)
+    shape = (len(manifest["ids"]), manifest["size"], manifest["size"], 4)
+    wanted, free = int(np.prod(shape)), shutil.disk_usage(partial).free
+    if free < wanted + SPARE:
+        partial.rmdir()
+        raise OSError(
+            f"a cache of {shape[0]} images needs {wanted / 1e9:.2f} GB and {SPARE / 1e9:.2f} GB to spare, but "
+            f"{partial.parent} has {free / 1e9:.2f} GB free: choose another OUT or a smaller IMAGE_SIZE"
+        )
+    images = np.lib.format.open_memmap(partial / "images.npy", "w+", np.uint8, shape)
+    del images  # the header is written and the file has its full length
+    (partial / "done").write_text("0", encoding="utf-8")
+    (partial / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def _fill(partial: Path, data: Path, manifest: dict, workers: int, progress: bool) -> None:
+    """Decode what is missing. Each process writes its own rows; here they are marked as done, in order."""
+    ids, part, size = manifest["ids"], manifest["part"], manifest["size"]
+    done = marked = int((partial / "done").read_text(encoding="utf-8") or 0)
+    length = max(1, min(CHUNK_BYTES, BLOCK_BYTES) // (4 * size * size))  # images
+    chunks = [(start, ids[start : start + length]) for start in range(done, len(ids), length)]
+    workers = min(workers, 1 + _count_pixels(data, part, ids[done:]) // WORTH_A_PROCESS, max(1, len(chunks)))
+    bar = tqdm(total=len(ids), initial=done, desc=f"cache {part}", unit="image", mininterval=2, disable=not progress)
+    source = (data, part, size, manifest["channels_missing"])
+    task = functools.partial(_write_chunk, partial / "images.npy", len(ids), source)
+    results = contextlib.closing(parallel.run(task, chunks, workers))
+    with open(partial / "images.npy", "r+b") as file, bar, results as numbers:
+        for number in numbers:
+            done += number
+            bar.update(number)
+            if done == len(ids) or (done - marked) * 4 * size * size >= BLOCK_BYTES:
+                os.fsync(file.fileno())  # what all processes wrote is on the disk before it is said to be
+                _mark(partial / "done", done)
+                marked = done
+
+
+def _count_pixels(data: Path, part: str, ids: list[str]) -> int:
+    """How many pixels a channel of all these images has, judged by the first one's; 0 where it cannot be read."""
+    try:
+        header = png.read_header(kaggle.channel_paths(data, part, ids[0])[0].read_bytes())
+    except (IndexError, OSError, ValueError):
+        return 0
+    return len(ids) * header.width * header.height
+
+
+def _write_chunk(file: Path, num_images: int, source: tuple, chunk: tuple[int, list[str]]) -> int:
+    """Decode some images and write them to their rows of the file; how many they were.
+
+    The file is written, not mapped: mapped pages would count as this process's memory and grow with N.
+    """
+    start, ids = chunk
+    data, part, size, absent = source
+    images = np.stack([read_image(data, part, image_id, size, absent) for image_id in ids])  # (B, S, S, 4)
+    with open(file, "r+b") as stream:
+        image_bytes = images[0].nbytes
+        # Counted from the end: the file has a header before the images.
+        stream.seek(file.stat().st_size - (num_images - start) * image_bytes)
+        stream.write(images.data)
+    return len(ids)
+
+
+def _mark(path: Path, done: int) -> None:
+    """Say in the file ``path`` how many images are on the disk, all at once."""
+    temporary = path.with_suffix(".new")
+    temporary.write_text(str(done), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def find_rows(cache_ids: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The row of each of ``ids`` in the cache, int (N,).
+
+    Args:
+        cache_ids: str (M,), from ``load``.
+        ids: str (N,), of the split.
+
+    Raises:
+        ValueError: an Id is not in the cache.
+    """
+    row_of = {image_id: row for row, image_id in enumerate(cache_ids.tolist())}
+    missing = [image_id for image_id in ids.tolist() if image_id not in row_of]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} ids of data/split.csv are not in the cache, first '{missing[0]}': run 00_data.ipynb"
+        )
+    return np.array([row_of[image_id] for image_id in ids.tolist()], int)

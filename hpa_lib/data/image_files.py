@@ -1,0 +1,121 @@
+"""The four channel files of one image: whether they can be used, what is wrong with them, and their pixels."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from hpa_lib import atlas
+from hpa_lib.data import kaggle, png
+
+REMEDIES = {
+    "missing": "download the data again or go on without this image; 'rgb' needs the files of red, green and blue, "
+    "'rgby' and 'rgb_merge' those of yellow too",
+    "link": "fetch the file it names (`git annex get`, `dvc pull`, `datalad get`), or go on without this image",
+    "damaged": "download it again, or go on without this image",
+    "form": "export each channel as its own 8-bit grey PNG, or go on without this image",
+    "shape": "export the four channels alike, or go on without this image",
+    "kept": "nothing to do: kept",
+}
+
+
+class Image(NamedTuple):
+    """One image as ``inspect_image`` found it."""
+
+    channels: list[np.ndarray]  # uint8 (H, W) in the order R, G, B, Y; [] when only headers were read
+    shape: tuple[int, int] | None  # width and height in pixels, where the four files agree
+    findings: list[dict]
+
+
+def inspect_image(
+    folder: str | Path, part: str, image_id: str, size: int = 0, absent: Iterable[str] = (), quick: bool = False
+) -> Image:
+    """One image and all that is wrong with it. This alone decides whether an image can be used.
+
+    Args:
+        folder: a data folder in Kaggle's layout.
+        part: ``"train"`` or ``"test"``.
+        image_id: its Id.
+        size: pixels a side that the image must have at least; 0 takes any.
+        absent: channels that the data set lacks (``kaggle.list_absent_channels``): zeros, and no finding.
+        quick: read headers only: nothing about damage further down, and no pixels.
+    """
+    opened, findings, missing = {}, [], []
+    for color, path in zip(atlas.CHANNELS, kaggle.channel_paths(folder, part, image_id), strict=True):
+        if color in absent:
+            continue
+        if not os.path.lexists(path):
+            missing.append(color)
+            continue
+        problem, remedy, severity, opened[color] = _open_channel(path, color == "green", quick)
+        if problem:
+            findings.append(
+                kaggle.make_finding(f"{part}/{path.name}", problem, REMEDIES[remedy], severity, part, image_id)
+            )
+    problem, remedy = _compare_channels(opened, missing, size)
+    if problem:
+        findings.append(kaggle.make_finding(f"{part}/{image_id}_*.png", problem, remedy, "error", part, image_id))
+    good = [channel for channel in opened.values() if channel]
+    shapes = {channel.shape for channel in good}
+    shape = shapes.pop() if len(shapes) == 1 else None
+    if quick or not shape or len(good) < len(atlas.CHANNELS) - len(list(absent)):
+        return Image([], shape, findings)
+    blank = np.zeros(shape[::-1], np.uint8)
+    channels = [opened[color].pixels if color in opened else blank for color in atlas.CHANNELS]
+    return Image(channels, shape, findings)
+
+
+class _Channel(NamedTuple):
+    data: bytes
+    shape: tuple[int, int]  # width, height
+    pixels: np.ndarray | None  # None when only the header was read
+
+
+def _open_channel(path: Path, is_green: bool, quick: bool) -> tuple[str, str, str, _Channel | None]:
+    """Problem (``""`` for none), key of its remedy, severity, and the file where it can be read."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(png.HEADER_BYTES if quick else -1)
+        header = png.peek_header(data) if quick else png.read_header(data)
+        pixels = None if quick else png.decode(data, header)
+    except FileNotFoundError:
+        return "is a link whose target is missing", "link", "error", None
+    except OSError as error:
+        return f"cannot be read ({error.strerror})", "damaged", "error", None
+    except ValueError as error:
+        return str(error), "form" if isinstance(error, png.OtherForm) else "damaged", "error", None
+    channel = _Channel(data, (header.width, header.height), pixels)
+    if pixels is not None and pixels.min() == pixels.max():
+        return (
+            f"is blank (all pixels {pixels.flat[0]})",
+            *(("damaged", "error") if is_green else ("kept", "note")),
+            channel,
+        )
+    if not png.is_plain(header):
+        return f"is {header.bits}-bit {header.kind}, converted to 8-bit grey", "kept", "note", channel
+    return "", "", "", channel
+
+
+def _compare_channels(opened: dict, missing: list[str], size: int) -> tuple[str, str]:
+    """Problem (``""`` for none) and remedy of the files of one image taken together."""
+    if len(missing) == len(atlas.CHANNELS):
+        return "none of the four channel files is there", REMEDIES["missing"]
+    if missing:
+        return f"{', '.join(missing)} missing", REMEDIES["missing"]
+    good = {color: channel for color, channel in opened.items() if channel}
+    shapes = sorted({channel.shape for channel in good.values()})
+    if len(shapes) > 1 or any(width != height for width, height in shapes):
+        sides = ", ".join(f"{width} x {height}" for width, height in shapes)
+        return f"not one square size in its four channels ({sides} pixels)", REMEDIES["shape"]
+    if shapes and shapes[0][0] < size:
+        side = shapes[0][0]
+        return f"{side} x {side} pixels, less than the size {size}", f"use IMAGE_SIZE = {side}, or go on without it"
+    first = {}
+    for color, channel in good.items():
+        if channel.pixels is not None and channel.pixels.min() < channel.pixels.max():
+            twin = first.setdefault(channel.data, color)
+            if twin != color:
+                return f"{color} is the same file as {twin}", REMEDIES["damaged"]
+    return "", ""

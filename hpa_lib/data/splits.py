@@ -1,0 +1,115 @@
+"""Folds and the hold-out: grouped, multi-label-stratified, seeded.
+
+Iterative stratification after Sechidis, Tsoumakas & Vlahavas, "On the Stratification of Multi-Label Data", ECML PKDD
+2011: the rarest label is dealt out first, each time to the fold that still wants most of it. Here groups are dealt.
+"""
+
+import numpy as np
+import pandas as pd
+
+from hpa_lib import atlas
+
+
+def make_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
+    """The fold of each image, int (N,) in 0..num_folds-1; a group is never parted and each label is spread evenly.
+
+    Args:
+        labels: uint8 (N, 28).
+        groups: (N,), any values; equal ones stay together.
+        num_folds: at least 2.
+        seed: the same seed gives the same folds.
+
+    Raises:
+        ValueError: fewer groups than folds, or arrays of different lengths.
+    """
+    if num_folds < 2:
+        raise ValueError(f"num_folds {num_folds}: use 2 or more")
+    return _deal(labels, groups, np.full(num_folds, 1 / num_folds), seed)
+
+
+def make_holdout(labels: np.ndarray, groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Which images to hold out, bool (N,): about ``fraction`` of each label, whole groups.
+
+    Args:
+        labels: uint8 (N, 28).
+        groups: (N,), equal ones stay together.
+        fraction: between 0 and 1, such as 0.2.
+        seed: the same seed gives the same choice.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction {fraction}: use a number between 0 and 1, such as 0.2")
+    return _deal(labels, groups, np.array([1 - fraction, fraction]), seed) == 1
+
+
+def make_split(labels: np.ndarray, groups: np.ndarray, num_folds: int, holdout: float, seed: int) -> np.ndarray:
+    """Folds of all that is not held out, int (N,): -1 for the hold-out, else 0..num_folds-1.
+
+    Args: as ``make_folds`` and ``make_holdout``; ``holdout`` 0 holds nothing out.
+    """
+    folds = np.full(len(labels), -1)
+    held = make_holdout(labels, groups, holdout, seed) if holdout else np.zeros(len(labels), bool)
+    folds[~held] = make_folds(labels[~held], np.asarray(groups)[~held], num_folds, seed)
+    return folds
+
+
+def make_random_folds(groups: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
+    """Folds after a plain shuffle of the groups, int (N,), blind to the labels. For comparison only."""
+    names, group_of = np.unique(np.asarray(groups), return_inverse=True)
+    return (np.random.default_rng(seed).permutation(len(names)) % num_folds)[group_of]
+
+
+def count_table(labels: np.ndarray, folds: np.ndarray) -> pd.DataFrame:
+    """How many images of each class each fold has: one row a class, columns ``class``, ``all``, then the folds.
+
+    The hold-out's column is ``holdout``, the others ``fold 0``, ``fold 1``, ...
+    """
+    table = {"class": atlas.LABELS, "all": labels.sum(axis=0, dtype=int)}
+    for fold in np.unique(folds):
+        name = "holdout" if fold == -1 else f"fold {fold}"
+        table[name] = labels[folds == fold].sum(axis=0, dtype=int)
+    return pd.DataFrame(table)
+
+
+def _deal(labels: np.ndarray, groups: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
+    """The hand, int (N,), that each image is dealt to; hand k gets about ``shares[k]`` of every label."""
+    if len(labels) != len(groups):
+        raise ValueError(f"{len(labels)} rows of labels but {len(groups)} groups: give one group an image")
+    _, group_of = np.unique(np.asarray(groups), return_inverse=True)  # (N,) -> 0..G-1
+    num_groups = int(group_of.max(initial=-1)) + 1
+    if num_groups < len(shares):
+        raise ValueError(f"{num_groups} groups cannot fill {len(shares)} folds: use fewer folds")
+    counts = np.zeros((num_groups, labels.shape[1]), int)  # images of each label in each group
+    np.add.at(counts, group_of, labels)
+    sizes = np.bincount(group_of)
+    hands = _deal_groups(counts, sizes, shares, np.random.default_rng(seed))
+    return hands[group_of]
+
+
+def _deal_groups(counts: np.ndarray, sizes: np.ndarray, shares: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """The hand of each group, int (G,), from its label counts (G, L) and its size (G,)."""
+    wishes = shares[:, None] * counts.sum(axis=0)  # (K, L): images of each label that each hand still wants
+    rooms = shares * sizes.sum()  # (K,): images that each hand still wants
+    hands = np.full(len(counts), -1)
+    shuffled = random.permutation(len(counts))
+    order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]  # large groups first, while there is room for them
+    left = counts.sum(axis=0)
+    while left.any():
+        label = np.argmin(np.where(left > 0, left, np.iinfo(int).max))  # the rarest label not yet dealt out
+        for group in order[(hands[order] < 0) & (counts[order, label] > 0)]:
+            hand = _most_wanting(wishes[:, label], rooms, random)
+            hands[group] = hand
+            wishes[hand] -= counts[group]
+            rooms[hand] -= sizes[group]
+            left -= counts[group]
+    for group in order[hands[order] < 0]:  # images without any label
+        hands[group] = hand = _most_wanting(rooms, rooms, random)
+        rooms[hand] -= sizes[group]
+    return hands
+
+
+def _most_wanting(wish: np.ndarray, rooms: np.ndarray, random: np.random.Generator) -> int:
+    """The hand with the largest wish; among equals the one with most room, then any."""
+    best = np.flatnonzero(wish >= wish.max() - 1e-9)
+    if len(best) > 1:
+        best = best[rooms[best] >= rooms[best].max() - 1e-9]
+    return int(best[0]) if len(best) == 1 else int(random.choice(best))

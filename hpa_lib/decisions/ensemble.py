@@ -1,0 +1,281 @@
+"""Several models, one answer: label sets united, probabilities averaged, and what each member adds.
+
+Label sets (uint8) are combined with ``union``, ``intersection`` and ``vote``: submission files are enough.
+Probabilities are combined with ``mean``, ``geometric_mean``, ``rank_mean`` and ``weighted``. Rows must be the same
+images in the same order: ``align`` sees to that.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from hpa_lib.decisions import bootstrap, calibration, metrics
+
+
+def align(members: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """All members' rows in the order of the first one.
+
+    Args:
+        members: name -> ids str (N,) and array (N, 28) (probabilities or label sets).
+
+    Returns:
+        ids str (N,) and name -> array (N, 28).
+
+    Raises:
+        ValueError: an Id stands twice in a member, or a member has other ids than the first; the sentence names both.
+    """
+    if not members:
+        raise ValueError("an ensemble without members: name at least one run")
+    first, (ids, _) = next(iter(members.items()))
+    aligned = {}
+    for name, (own_ids, array) in members.items():
+        row_of = {own_id: row for row, own_id in enumerate(own_ids)}
+        if len(own_ids) != len(array) or len(row_of) != len(own_ids):
+            raise ValueError(
+                f"{name}: {len(own_ids)} ids, {len(row_of)} different, for {len(array)} rows: each Id needs one row"
+            )
+        _refuse_other_ids(first, ids, name, own_ids)
+        aligned[name] = np.asarray(array)[[row_of[image_id] for image_id in ids]]
+    return np.asarray(ids), aligned
+
+
+def group_folds(runs: Sequence[str]) -> dict[str, list[str]]:
+    """Member -> its runs: runs whose names differ only in ``-fold<number>`` are one member, named without it."""
+    members: dict[str, list[str]] = {}
+    for run in runs:
+        members.setdefault(re.sub(r"-fold\d+", "", run), []).append(run)
+    return members
+
+
+def join_folds(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """One member from runs that differ only in their fold: ids and probabilities, averaged where runs share an Id.
+
+    The validation parts of different folds share no image, so they are put one after the other: out-of-fold
+    probabilities of all training images. Hold-out and test are the same images for all, so they are averaged.
+
+    Args:
+        parts: for each run ids str (N,) and probs (N, 28).
+
+    Returns:
+        ids str (K,), in the order of first sight, and probs float32 (K, 28).
+    """
+    ids = np.concatenate([part_ids for part_ids, _ in parts])
+    probs = np.concatenate([metrics.check_probs(part_probs) for _, part_probs in parts])
+    means = pd.DataFrame(probs.astype(np.float64)).groupby(ids, sort=False).mean()
+    return means.index.to_numpy(str), means.to_numpy(np.float32)
+
+
+def _refuse_other_ids(first: str, ids: np.ndarray, name: str, own_ids: np.ndarray) -> None:
+    for missing, here, there in (
+        (sorted(set(ids) - set(own_ids)), name, first),
+        (sorted(set(own_ids) - set(ids)), first, name),
+    ):
+        if missing:
+            raise ValueError(
+                f"{here} lacks {len(missing)} ids that {there} has, first {missing[0]}: "
+                "combine members predicted on the same images only"
+            )
+
+
+def union(preds_list: Sequence[np.ndarray]) -> np.ndarray:
+    """Labels that at least one member predicts (the study's merge of two submissions): uint8 (N, 28)."""
+    return vote(preds_list, 1)
+
+
+def intersection(preds_list: Sequence[np.ndarray]) -> np.ndarray:
+    """Labels that all members predict: uint8 (N, 28)."""
+    return vote(preds_list, len(preds_list))
+
+
+def vote(preds_list: Sequence[np.ndarray], at_least: int) -> np.ndarray:
+    """Labels that ``at_least`` members predict: uint8 (N, 28).
+
+    Args:
+        preds_list: one or more 0/1 (N, 28).
+        at_least: 1 (union) to the number of members (intersection).
+    """
+    if not 1 <= at_least <= len(preds_list):
+        raise ValueError(f"at_least {at_least} of {len(preds_list)} members: give a number from 1 to that")
+    stacked = _stack([metrics.check_binary(preds, "preds") for preds in preds_list])
+    return (stacked.sum(axis=0) >= at_least).astype(np.uint8)
+
+
+def mean(probs_list: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean of the members' probabilities: float32 (N, 28)."""
+    return weighted(probs_list, np.ones(len(probs_list)))
+
+
+def geometric_mean(probs_list: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean of the members' logits, as a probability: float32 (N, 28). One sure "no" weighs more here."""
+    logits = calibration.logit(_stack_probs(probs_list)).mean(axis=0)
+    return calibration.sigmoid(logits).astype(np.float32)
+
+
+def rank_mean(probs_list: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean over members of each image's rank within its class, in 0..1: float32 (N, 28).
+
+    For members whose probabilities are on different scales. Ranks depend on the other images of the part, so the
+    thresholds of one part fit another only where the classes are equally common in both. Ties share their mean rank.
+    """
+    ranks = [pd.DataFrame(probs).rank(axis=0).to_numpy() for probs in _stack_probs(probs_list)]
+    return ((np.mean(ranks, axis=0) - 0.5) / max(len(ranks[0]), 1)).astype(np.float32)
+
+
+def weighted(probs_list: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
+    """The weighted mean of the members' probabilities: float32 (N, 28).
+
+    Args:
+        probs_list: one or more (N, 28) in 0..1.
+        weights: (M,), not negative, not all 0; only their ratios matter.
+    """
+    weights = np.asarray(weights, float)
+    if weights.shape != (len(probs_list),) or not (weights >= 0).all() or not weights.sum() > 0:
+        raise ValueError(
+            f"weights {weights.tolist()} for {len(probs_list)} members: give each one, 0 or more, not all 0"
+        )
+    return np.tensordot(weights / weights.sum(), _stack_probs(probs_list), axes=1).astype(np.float32)
+
+
+def out_of_fold(
+    labels: np.ndarray, probs_list: Sequence[np.ndarray], folds: np.ndarray, fit: Callable, combine: Callable
+) -> np.ndarray:
+    """Combined probabilities of every image from a combination fitted on the other folds: float32 (N, 28).
+
+    Args:
+        labels: 0/1 (N, 28), of the validation images.
+        probs_list: the members' probabilities (N, 28) on them.
+        folds: int (N,), two parts or more.
+        fit: ``hill_climb`` or ``fit_stacker``: labels, probs_list -> parameters.
+        combine: ``weighted`` or ``stack``: probs_list, parameters -> probs.
+    """
+    probs = np.zeros_like(probs_list[0], np.float32)
+    for part in np.unique(folds):
+        inside = np.asarray(folds) == part
+        parameters = fit(labels[~inside], [member[~inside] for member in probs_list])
+        probs[inside] = combine([member[inside] for member in probs_list], parameters)
+    return probs
+
+
+def hill_climb(labels: np.ndarray, probs_list: Sequence[np.ndarray], rounds: int = 20) -> np.ndarray:
+    """Member weights that give the weighted mean the highest mean average precision: float (M,), 0 or more, sum 1.
+
+    Greedy selection with replacement: each round adds the member that helps most, and the weights are how often each
+    was taken. Average precision needs no thresholds, so nothing else is tuned on the way; classes without positives
+    are left out of it. Source: Caruana et al. (2004), "Ensemble selection from libraries of models".
+
+    Args:
+        labels: 0/1 (N, 28), of the validation images.
+        probs_list: the members' probabilities (N, 28) on them.
+        rounds: how many members are taken; the best round counts.
+    """
+    stacked, present = _stack_probs(probs_list).astype(np.float64), np.asarray(labels).any(axis=0)
+    if not present.any():
+        return np.full(len(stacked), 1 / len(stacked))
+    taken, total = np.zeros(len(stacked)), np.zeros(stacked.shape[1:])
+    best_score, best_weights = -np.inf, taken
+    for size in range(1, rounds + 1):
+        scores = [metrics.average_precision(labels, (total + probs) / size)[present].mean() for probs in stacked]
+        chosen = int(np.argmax(scores))
+        taken[chosen] += 1
+        total += stacked[chosen]
+        if scores[chosen] > best_score:
+            best_score, best_weights = scores[chosen], taken / size
+    return best_weights
+
+
+def fit_stacker(
+    labels: np.ndarray, probs_list: Sequence[np.ndarray], strength: float = 5.0, steps: int = 50
+) -> np.ndarray:
+    """A logistic regression per class on the members' logits: coefficients float (28, M + 1), the last the intercept.
+
+    The penalty draws each class's weights towards the plain mean of the logits (1 / M each), so that a class with few
+    positives stays with ``geometric_mean``. Fitted by Newton steps, damped after a step that raised the loss.
+
+    Args:
+        labels: 0/1 (N, 28), of images that no member was trained on.
+        probs_list: the members' probabilities (N, 28) on them.
+        strength: of the penalty, on the scale of a number of images.
+        steps: Newton steps.
+    """
+    features = _stacker_features(probs_list)  # (28, N, M + 1)
+    targets = metrics.check_binary(labels, "labels").T.astype(float)  # (28, N)
+    prior = np.append(np.full(len(probs_list), 1 / len(probs_list)), 0.0)
+    penalty = np.append(np.full(len(probs_list), strength), 1e-2)
+    weights = np.tile(prior, (len(targets), 1))
+    loss = _stacker_loss(features, targets, weights, prior, penalty)
+    ceiling = np.einsum("cnm,cnk->cmk", features, features, optimize=True) / 4  # the loss is nowhere more curved
+    damping = np.full((len(targets), 1, 1), 0.01)
+    for _ in range(steps):
+        fitted = calibration.sigmoid(np.einsum("cnm,cm->cn", features, weights))
+        slope = np.einsum("cnm,cn->cm", features, fitted - targets) + penalty * (weights - prior)
+        curved = np.einsum("cnm,cn,cnk->cmk", features, fitted * (1 - fitted), features, optimize=True)
+        step = np.linalg.solve(curved + damping * ceiling + np.diag(penalty), slope[..., None])[..., 0]
+        trial_loss = _stacker_loss(features, targets, weights - step, prior, penalty)
+        better = trial_loss <= loss
+        weights, loss = np.where(better[:, None], weights - step, weights), np.where(better, trial_loss, loss)
+        damping = np.where(better[:, None, None], damping / 5, np.minimum(damping * 5, 1))
+    return weights
+
+
+def stack(probs_list: Sequence[np.ndarray], coefficients: np.ndarray) -> np.ndarray:
+    """The probabilities of a stacker: float32 (N, 28).
+
+    Args:
+        probs_list: the members' probabilities (N, 28), in the order of ``fit_stacker``.
+        coefficients: float (28, M + 1), what ``fit_stacker`` returns.
+    """
+    logits = np.einsum("cnm,cm->nc", _stacker_features(probs_list), coefficients)
+    return calibration.sigmoid(logits).astype(np.float32)
+
+
+def contributions(
+    labels: np.ndarray,
+    preds: np.ndarray,
+    preds_without: Mapping[str, np.ndarray],
+    groups: np.ndarray | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """What each member adds: the whole ensemble against the ensemble without it, on the same images.
+
+    Args:
+        labels, preds: 0/1 (N, 28), truth and the whole ensemble.
+        preds_without: member -> 0/1 (N, 28), the ensemble of all others.
+        groups, draws, seed: of the paired bootstrap.
+
+    Returns:
+        One row a member, the most useful first: ``member``, ``without`` (macro F1), ``adds``, ``low``, ``high`` (95 %).
+    """
+    rows = []
+    for member, others in preds_without.items():
+        gain = bootstrap.paired(labels, preds, others, groups=groups, draws=draws, seed=seed)
+        score = metrics.macro_f1(labels, others)
+        rows.append((member, score, gain["difference"], gain["low"], gain["high"]))
+    table = pd.DataFrame(rows, columns=["member", "without", "adds", "low", "high"])
+    return table.sort_values("adds", ascending=False, ignore_index=True)
+
+
+def _stacker_features(probs_list: Sequence[np.ndarray]) -> np.ndarray:
+    logits = calibration.logit(_stack_probs(probs_list)).transpose(2, 1, 0)  # (28, N, M)
+    return np.concatenate([logits, np.ones((*logits.shape[:2], 1))], axis=2)
+
+
+def _stacker_loss(features, targets, weights, prior, penalty) -> np.ndarray:
+    logits = np.einsum("cnm,cm->cn", features, weights)
+    cross_entropy = (np.logaddexp(0, logits) - targets * logits).sum(axis=1)
+    return cross_entropy + 0.5 * (penalty * (weights - prior) ** 2).sum(axis=1)
+
+
+def _stack_probs(probs_list: Sequence[np.ndarray]) -> np.ndarray:
+    return _stack([metrics.check_probs(probs) for probs in probs_list])
+
+
+def _stack(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    if not len(arrays):
+        raise ValueError("an ensemble without members: name at least one run")
+    shapes = {array.shape for array in arrays}
+    if len(shapes) > 1:
+        raise ValueError(f"members have shapes {sorted(shapes)}: bring them to the same images with ensemble.align")
+    return np.stack(arrays)  # (M, N, 28)

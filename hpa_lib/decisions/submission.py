@@ -1,0 +1,230 @@
+"""The table Kaggle wants: written in the sample's order, read strictly, checked, and scored where the truth is known.
+
+A submission has the columns ``Id,Predicted``, one row an image, ``Predicted`` such as ``16 0``. Kaggle's scorer goes by
+the order of the rows, not by Id: a submission in another order is scored without a word, as nonsense. So everything
+here holds the order against ``sample_submission.csv``.
+"""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hpa_lib import atlas
+from hpa_lib.data import csv_rows
+from hpa_lib.decisions import bootstrap, metrics
+
+COLUMN = "Predicted"
+
+
+def make_table(
+    ids: np.ndarray, preds: np.ndarray, sample_ids: np.ndarray, dropped: Sequence[str] = (), fallback: str = ""
+) -> pd.DataFrame:
+    """The submission, one row per image in the sample's order: columns ``Id`` and ``Predicted``.
+
+    Args:
+        ids: str (N,), the images of ``preds``, in any order.
+        preds: 0/1 (N, 28).
+        sample_ids: str (N,), the order Kaggle wants (``read_ids`` of its ``sample_submission.csv``).
+        dropped: the ids of test images that cannot be used, from ``list_dropped``.
+        fallback: the label set that they get, such as ``commonest_set``; Kaggle wants a row for every Id.
+
+    Raises:
+        ValueError: ids are repeated, missing (and not dropped) or unknown.
+    """
+    preds = metrics.check_binary(preds, "preds")
+    if len(ids) != len(preds):
+        raise ValueError(f"{len(ids)} ids for {len(preds)} rows of predictions: give each image one row")
+    known = set(ids)
+    texts = dict.fromkeys(dropped, fallback) | {
+        image_id: atlas.format_target(row) for image_id, row in zip(ids, preds, strict=True)
+    }
+    given = [*ids, *(image_id for image_id in dropped if image_id not in known)]
+    findings = _compare_ids(given, list(sample_ids), "the predictions", "the sample", ordered=False)
+    if findings:
+        raise ValueError(findings[0])
+    return pd.DataFrame({"Id": sample_ids, COLUMN: [texts[image_id] for image_id in sample_ids]})
+
+
+def list_dropped(ids: np.ndarray, sample_ids: np.ndarray, test_images: int) -> list[str]:
+    """The ids of the sample that notebook 00 left out (``ON_BAD = "drop"``), in the sample's order.
+
+    Args:
+        ids: str (N,), the images that the runs predicted.
+        sample_ids: str (M,), from ``read_ids``.
+        test_images: how many images notebook 00 kept (``data/dataset.json``).
+
+    Raises:
+        ValueError: the runs predicted other images: they were trained before notebook 00 was run again.
+    """
+    known = set(ids.tolist())
+    other = sorted(known - set(sample_ids.tolist()))
+    found = f"{len(ids)} test images, but notebook 00 found {test_images}" if len(ids) != test_images else ""
+    if other and not found:
+        found = f"{_count(other, 'test image')} that the sample lacks, first {other[0]}"
+    if found:
+        raise ValueError(
+            f"the runs predicted {found}: train them again with START_OVER, or run notebook 00 with the data that they "
+            "were trained on"
+        )
+    return [image_id for image_id in sample_ids.tolist() if image_id not in known]
+
+
+def commonest_set(labels: np.ndarray) -> str:
+    """The label set that most images have, as Kaggle writes it, such as ``"0"``; (N, 28) multi-hot in."""
+    sets, counts = np.unique(labels, axis=0, return_counts=True)
+    return atlas.format_target(sets[counts.argmax()])
+
+
+def write(path: Path, ids: np.ndarray, preds: np.ndarray, sample_path: Path) -> Path:
+    """Write a submission in the order of ``sample_path`` (``sample_submission.csv``) and return its path."""
+    make_table(ids, preds, read_ids(sample_path)).to_csv(path, index=False)
+    return Path(path)
+
+
+def read(path: Path, column: str = COLUMN) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and label sets of a submission (or, with ``column="Target"``, of a truth file).
+
+    Returns:
+        ids str (N,) and preds uint8 (N, 28), in the file's order.
+
+    Raises:
+        ValueError: the first thing wrong with the file: columns, doubled ids, labels outside 0..27 or repeated.
+    """
+    ids, texts, findings = _read_rows(Path(path), column)
+    findings += _compare_ids(ids, ids, Path(path).name, "itself", ordered=False)
+    rows, unreadable = _parse_rows(ids, texts)
+    findings += unreadable
+    if findings:
+        raise ValueError(f"{path}: {findings[0]}")
+    return np.array(ids, str), np.array(rows, np.uint8).reshape(len(rows), atlas.NUM_LABELS)
+
+
+def read_ids(path: Path) -> np.ndarray:
+    """The ids of a ``sample_submission.csv``, str (N,), in its order; of equal Ids the first.
+
+    The file only gives the Ids: it is read as ``csv_rows.read_rows`` reads, whatever program saved it.
+    """
+    rows, _ = csv_rows.read_rows(Path(path), COLUMN)
+    return np.array(list(dict.fromkeys(row.id for row in rows if row.id)), str)
+
+
+def check(submission_path: Path, sample_path: Path) -> list[str]:
+    """Everything wrong with a submission, one sentence each; an empty list means that it is ready to be sent.
+
+    Found are: a file that is not such a table, missing, unknown and doubled ids, rows out of the sample's order, labels
+    that are not numbers in 0..27 or stand twice in a row, and images without any label.
+
+    Raises:
+        ValueError: the sample itself cannot be read.
+    """
+    sample_ids = read_ids(sample_path)
+    try:
+        ids, texts, findings = _read_rows(Path(submission_path), COLUMN)
+    except ValueError as error:
+        return [str(error)]
+    findings += _compare_ids(ids, list(sample_ids), "the submission", "the sample")
+    rows, unreadable = _parse_rows(ids, texts)
+    findings += unreadable
+    empty = [image_id for image_id, text in zip(ids, texts, strict=True) if not text.strip()]
+    if empty:
+        findings.append(f"{_count(empty, 'row')} without any label, first {empty[0]}: every image of this data has one")
+    return findings
+
+
+def score(submission_path: Path, truth_path: Path, draws: int = 1000, seed: int = 0) -> dict:
+    """What Kaggle would give: macro F1, here with its interval and its parts.
+
+    Args:
+        submission_path: ``Id,Predicted``.
+        truth_path: ``Id,Target``, the same ids in the same order.
+        draws: bootstrap resamples of the 95 % interval.
+        seed: of the bootstrap.
+
+    Returns:
+        ``macro_f1``, ``low``, ``high``, ``macro_f1_present``, ``micro_f1``, ``sample_f1``, ``num_images``,
+        ``num_empty``, ``f1_per_class`` (28 numbers) and ``absent`` (the class numbers without positives).
+
+    Raises:
+        ValueError: a file cannot be read, or the rows are other images or stand in another order.
+    """
+    ids, preds = read(submission_path)
+    truth_ids, labels = read(truth_path, column="Target")
+    findings = _compare_ids(list(ids), list(truth_ids), "the submission", "the truth")
+    if findings:
+        raise ValueError(f"{submission_path}: {findings[0]}")
+    interval = bootstrap.interval(labels, preds, draws=draws, seed=seed)
+    return {
+        **metrics.summarize(labels, preds),
+        "low": interval["low"],
+        "high": interval["high"],
+        "num_images": len(ids),
+        "num_empty": int((~preds.any(axis=1)).sum()),
+        "f1_per_class": metrics.f1_per_class(labels, preds).tolist(),
+        "absent": np.flatnonzero(~labels.any(axis=0)).tolist(),
+    }
+
+
+def _read_rows(path: Path, column: str) -> tuple[list[str], list[str], list[str]]:
+    """Ids, texts and findings (rows of the wrong length) of a two-column file.
+
+    Raises:
+        ValueError: it is not there, not text, or has other columns.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} is not there: give the path of a CSV file with the columns Id,{column}")
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = list(csv.reader(file, strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is not a CSV text file in UTF-8: {error}") from error
+    while lines and not lines[-1]:
+        lines.pop()
+    if not lines or lines[0] != ["Id", column]:
+        header = ",".join(lines[0]) if lines else ""
+        raise ValueError(
+            f"{path} starts with {header[:80]!r}: its first line must be Id,{column} (UTF-8, no byte-order mark)"
+        )
+    wrong = [number for number, line in enumerate(lines[1:], start=2) if len(line) != 2 or not line[0].strip()]
+    findings = [f"{_count(wrong, 'line')} not of the form Id,{column}, first line {wrong[0]}"] if wrong else []
+    rows = [line for line in lines[1:] if len(line) == 2 and line[0].strip()]
+    return [row[0] for row in rows], [row[1] for row in rows], findings
+
+
+def _parse_rows(ids: list[str], texts: list[str]) -> tuple[list[np.ndarray], list[str]]:
+    """The multi-hot rows and a finding about those that cannot be read."""
+    rows, errors = [], []
+    for image_id, text in zip(ids, texts, strict=True):
+        try:
+            rows.append(atlas.parse_target(text))
+        except ValueError as error:
+            errors.append(f"{image_id}: {error}")
+    return rows, [f"{_count(errors, 'row')} with labels that cannot be read, first {errors[0]}"] if errors else []
+
+
+def _compare_ids(ids: list[str], wanted: list[str], name: str, wanted_name: str, ordered: bool = True) -> list[str]:
+    """Sentences about doubled, missing, unknown and, when all of that is in order, misplaced ids."""
+    findings = []
+    known, expected = set(ids), set(wanted)
+    doubled = list(pd.Index(ids)[pd.Index(ids).duplicated()])
+    missing = [image_id for image_id in wanted if image_id not in known]
+    unknown = [image_id for image_id in ids if image_id not in expected]
+    if doubled:
+        findings.append(f"{_count(doubled, 'row')} of {name} with an Id that stood above, first {doubled[0]}")
+    if missing:
+        findings.append(f"{_count(missing, 'image')} of {wanted_name} missing in {name}, first {missing[0]}")
+    if unknown:
+        findings.append(f"{_count(unknown, 'image')} of {name} not in {wanted_name}, first {unknown[0]}")
+    if ordered and not findings and ids != wanted:
+        row = next(row for row, image_id in enumerate(wanted) if ids[row] != image_id)
+        findings.append(
+            f"the rows of {name} are in another order than {wanted_name}'s, first at row {row + 1} ({ids[row]} where "
+            f"{wanted[row]} belongs): Kaggle compares row by row, so this would be scored as nonsense"
+        )
+    return findings
+
+
+def _count(items: list, noun: str) -> str:
+    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"

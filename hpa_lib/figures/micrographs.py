@@ -1,0 +1,100 @@
+"""Pictures of the images themselves: four stains side by side, contact sheets, channel intensities."""
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from hpa_lib import atlas
+from hpa_lib.figures import style
+
+STAIN_COLORS = np.array([[1, 0, 0], [0, 1, 0], [0.25, 0.35, 1], [1, 0.9, 0]])  # red, green, a lighter blue, yellow
+COMPOSITE = np.array([[0.75, 0, 0], [0, 1, 0], [0.1, 0.2, 1], [0.25, 0.2, 0]])  # what each stain adds to a composite
+
+
+def to_rgb(image: np.ndarray, colors: np.ndarray = COMPOSITE, peak: float = 99.8) -> np.ndarray:
+    """A picture of a four-channel image for the eye: float (S, S, 3) in 0..1. Not what a model sees.
+
+    Args:
+        image: uint8 (S, S, C).
+        colors: (C, 3), the colour that each channel adds.
+        peak: the percentile of each channel that becomes full brightness; most HPA images are far darker than 255.
+    """
+    image = image.astype(np.float32)
+    tops = np.maximum(np.percentile(image, peak, axis=(0, 1)), 16)  # at least 16, so that noise stays dark
+    return np.clip(np.minimum(image / tops, 1) @ colors, 0, 1)
+
+
+def four_channels(image: np.ndarray, title: str = "", synthetic: bool = False) -> Figure:
+    """One field: its four stains in their own colours, and all together.
+
+    Args:
+        image: uint8 (S, S, 4), red, green, blue, yellow.
+        title: such as the names of its labels.
+    """
+    fig, axes = style.new_figure(11, 3.1, ncols=5)
+    for channel, ax in enumerate(axes[:4]):
+        ax.imshow(to_rgb(image[..., [channel]], STAIN_COLORS[[channel]]))
+        ax.set_title(f"{atlas.CHANNELS[channel]}: {atlas.CHANNEL_STAINS[channel]}", fontsize=9)
+    axes[4].imshow(to_rgb(image))
+    axes[4].set_title("all four", fontsize=9)
+    for ax in axes:
+        ax.axis("off")
+    each = "Each stain is brightened to its own 99.8th percentile."
+    return style.caption(fig, f"{title}. {each}" if title else each, synthetic)
+
+
+def contact_sheet(
+    images: np.ndarray, titles: Sequence[str], columns: int = 7, caption: str = "", synthetic: bool = False
+) -> Figure:
+    """Many small fields with a title each.
+
+    Args:
+        images: uint8 (N, S, S, 4); a row of zeros is drawn as an empty place.
+        titles: N texts.
+        columns: fields a row.
+        caption: the line below.
+    """
+    rows = -(-len(images) // columns)
+    fig, axes = style.new_figure(1.6 * columns, 1.95 * rows + 0.4, nrows=rows, ncols=columns, squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, image, title in zip(axes.flat, images, titles, strict=False):
+        ax.imshow(to_rgb(image))
+        ax.set_title(textwrap.fill(title, 24), fontsize=8, loc="left")
+    return style.caption(fig, caption, synthetic)
+
+
+def channel_means(images: np.ndarray, block: int = 512) -> np.ndarray:
+    """The mean brightness of each image and channel, float32 (N, 4) in 0..255; the cache is read in blocks."""
+    starts = range(0, len(images), block)
+    means = [images[start : start + block].mean(axis=(1, 2), dtype=np.float32) for start in starts]
+    return np.concatenate(means) if means else np.empty((0, 4), np.float32)
+
+
+def intensities(means: dict[str, np.ndarray], synthetic: bool = False) -> Figure:
+    """How bright the images of each part are, channel by channel: one outline a part on a log axis.
+
+    Args:
+        means: part name -> float (N, 4), from ``channel_means``.
+    """
+    fig, axes = style.new_figure(11, 3.2, ncols=4, sharey=True)
+    edges = np.geomspace(0.25, 256, 41)
+    for channel, ax in enumerate(axes):
+        for (part, values), dashes in zip(means.items(), ("-", "--", ":"), strict=False):
+            values = np.maximum(values[:, channel], edges[0])
+            weights = np.full(len(values), 100 / len(values))
+            line = {"histtype": "step", "linewidth": 1.8, "linestyle": dashes}
+            ax.hist(values, edges, weights=weights, label=f"{part} (median {np.median(values):.0f})", **line)
+        ax.set_xscale("log")
+        ax.set_xticks([1, 10, 100], ["1", "10", "100"])
+        ax.set_title(atlas.CHANNELS[channel])
+        ax.set_xlabel("mean brightness (0..255)")
+        ax.legend(fontsize=8, loc="upper left")
+    axes[0].set_ylabel("images (%)")
+    top = axes[0].get_ylim()[1]
+    axes[0].set_ylim(0, top * 1.25)  # room for the legends
+    return style.caption(
+        fig, "Where two outlines part, a model meets brightnesses that it was not trained on.", synthetic
+    )

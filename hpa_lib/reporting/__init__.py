@@ -1,0 +1,1 @@
+"""Stored results -> numbers, tables and the page."""

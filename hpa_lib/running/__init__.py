@@ -1,0 +1,1 @@
+"""The notebooks headlessly: what to run (``profiles``), whether it can (``plan``), and running it (``runner``)."""

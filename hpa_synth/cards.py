@@ -1,0 +1,78 @@
+"""The card of a synthetic data set: what made it, in ``synthetic.json`` for programs and ``README.md`` for people."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from hpa_lib import atlas
+from hpa_synth.data_sets import VERSION, DataSet
+
+CARD = "synthetic.json"
+NOTICE = "SYNTHETIC: procedurally drawn, not Human Protein Atlas data; scores on it say nothing about real images"
+
+
+def describe(profile_name: str, settings: DataSet, seed: int) -> dict:
+    """The card's values as plain types; ``settings`` alone decides whether two sets are the same."""
+    return {
+        "synthetic": True,
+        "notice": NOTICE,
+        "settings": {"version": VERSION, "profile": profile_name, "seed": seed, **settings._asdict()},
+        "label_noise": 0,
+        "code": code_hash(),
+        "made_with": {"numpy": np.__version__, "opencv": cv2.__version__},
+    }
+
+
+def code_hash() -> str:
+    """A fingerprint of the generator's own source files and label-set counts."""
+    folder = Path(__file__).parent
+    files = sorted(path for path in folder.iterdir() if path.suffix in {".py", ".csv"})
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+
+
+def read_settings(path: Path) -> dict:
+    """The settings in a card.
+
+    Raises:
+        ValueError: the file is not such a card.
+    """
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not the card of a synthetic data set: give a new folder") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} is not the card of a synthetic data set: give a new folder")
+    return settings
+
+
+def as_json(card: dict) -> str:
+    """The card's text."""
+    return json.dumps(card, indent=2) + "\n"
+
+
+def readme(card: dict, counts: dict[str, list[int]]) -> str:
+    """The card for people: notice, settings, and how many images show each label."""
+    settings = card["settings"]
+    lines = [
+        "# Synthetic fields in Kaggle's layout",
+        "",
+        f'**{NOTICE}.** Stamp every figure made from it "synthetic".',
+        "",
+        f"Generator version {settings['version']}, profile {settings['profile']}, seed {settings['seed']}, "
+        f"code {card['code']}: {settings['images']} training and {settings['test_images']} test images of "
+        f"{settings['size']} px at {settings['um_per_px']} um per px. Every class has at least {settings['floor']} "
+        f"training images (0 = natural counts). Share of the darker population: {settings['dark_train']} in train, "
+        f"{settings['dark_test']} in test. No label noise: every label's structure lies in the frame.",
+        "",
+        "Images of one protein share `group` in groups.csv (2 to 4 each): keep a group in one fold. The truth of the "
+        "test part lies in truth/test_truth.csv.",
+        "",
+        "| label | name | train | test |",
+        "|---|---|---|---|",
+    ]
+    rows = zip(atlas.LABELS, counts["train"], counts["test"], strict=True)
+    lines += [f"| {label} | {name} | {train} | {test} |" for label, (name, train, test) in enumerate(rows)]
+    return "\n".join(lines) + "\n"

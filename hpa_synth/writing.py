@@ -1,0 +1,253 @@
+"""Writes a data set in Kaggle's layout: resumable, atomic, the same bytes with any number of processes.
+
+What lies in the folder::
+
+    train.csv, sample_submission.csv       as Kaggle writes them, sorted by Id
+    train/<Id>_<color>.png, test/...       8-bit grey
+    groups.csv                             Id, group: which images show the same protein (train and test)
+    truth/test_truth.csv                   Id, Target of the test part, for scoring at home
+    synthetic.json, README.md              the data set's card
+"""
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+import time
+import uuid
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from hpa_lib import atlas
+from hpa_lib.data import parallel
+from hpa_synth import cards, data_sets, rendering, sampling
+from hpa_synth.data_sets import DataSet
+
+NAMESPACE = uuid.UUID("8d1f3c52-6b0e-5a64-9c0d-2f4b1e7a9d31")
+PNG_SETTINGS = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+CHUNK = 8  # images handed to a process at once
+STALE = 10  # seconds: a half file of this age has lost its writer
+
+
+class Job(NamedTuple):
+    """One image to draw."""
+
+    part: str
+    id: str
+    index: int
+    protein: int
+    labels: tuple[int, ...]
+    dark: bool
+
+
+def write_dataset(
+    out: str | Path,
+    profile: str = "quick",
+    images: int | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
+    population_shift: bool = False,
+) -> Path:
+    """A folder of synthetic images in Kaggle's layout; a second call goes on where a killed one stopped.
+
+    Args:
+        out: the folder; new, empty, or begun by the same settings.
+        profile: ``"smoke"``, ``"quick"``, ``"course"`` or ``"kaggle"``.
+        images: training images instead of the profile's; the test part keeps its share.
+        size: px instead of the profile's; the scale follows (see ``data_sets.find_profile``).
+        seed: of everything random.
+        workers: processes; by default one a core. 1 draws in this process.
+        progress: show a progress bar.
+        population_shift: give the test part the real, larger share (.51 instead of .22) of the darker population.
+
+    Returns:
+        ``out`` as a path.
+
+    Raises:
+        ValueError: a setting is out of range, or ``out`` holds other files or a set with other settings.
+    """
+    out = Path(out).expanduser()
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed {seed}: choose a whole number from 0 to 2^63 - 1")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers {workers}: choose 1 or more")
+    settings = data_sets.find_profile(profile, images, size, population_shift)
+    card = cards.describe(profile, settings, seed)
+    _claim(out, card)
+    jobs = {part: make_jobs(settings, seed, part) for part in atlas.IMAGE_FOLDERS}
+    _draw_all(out, [job for part in atlas.IMAGE_FOLDERS for job in jobs[part]], settings, seed, workers, progress)
+    _write_tables(out, jobs)
+    counts = {part: np.sum([_row(job) for job in jobs[part]], axis=0).tolist() for part in atlas.IMAGE_FOLDERS}
+    _write_text(out / "README.md", cards.readme(card, counts))
+    _write_text(out / cards.CARD, cards.as_json(card | {"complete": True, "label_counts": counts}))
+    return out
+
+
+def is_synthetic(table: str | Path) -> bool:
+    """Whether the generator wrote a label table: its card is beside it or, for ``truth/``, in the folder above."""
+    return any((folder / cards.CARD).exists() for folder in list(Path(table).expanduser().resolve().parents)[:2])
+
+
+def check_version(data: Path) -> None:
+    """Refuse a set that another version of the generator drew: its images and labels are not those of today's.
+
+    Raises:
+        ValueError: the folder's card names another version than ``data_sets.VERSION``.
+    """
+    try:
+        version = cards.read_settings(data / cards.CARD).get("version")
+    except (OSError, ValueError):  # no card that can be read: not a set of the generator's
+        return
+    if version != data_sets.VERSION:
+        raise ValueError(
+            f"{data} was drawn by version {version} of the generator, and this is version {data_sets.VERSION}: delete "
+            "the folder and draw it anew (notebook 00 or `hpa synth`), or use another one"
+        )
+
+
+def make_jobs(settings: DataSet, seed: int, part: str) -> list[Job]:
+    """The images of one part, in drawing order; training and test proteins are different ones."""
+    number = atlas.IMAGE_FOLDERS.index(part)
+    rng = np.random.default_rng([seed, number, settings.images])
+    images = (settings.images, settings.test_images)[number]
+    floor = data_sets.possible_floor(settings.floor * images / settings.images, images)
+    plan = sampling.make_plan(rng, images, floor, (settings.dark_train, settings.dark_test)[number])
+    key = f"{data_sets.VERSION}/{json.dumps(settings)}/{seed}/{part}"
+    return [
+        Job(
+            part=part,
+            id=str(uuid.uuid5(NAMESPACE, f"{key}/{index}")),
+            index=2 * index + number,
+            protein=2 * int(plan.groups[index]) + number,
+            labels=tuple(np.flatnonzero(plan.labels[index]).tolist()),
+            dark=bool(plan.dark[index]),
+        )
+        for index in range(images)
+    ]
+
+
+def _claim(out: Path, card: dict) -> None:
+    """Make ``out`` ours, or make sure that it already is: the card of these very settings lies in it.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: give a new folder")
+    path = out / cards.CARD
+    if path.exists():
+        found = cards.read_settings(path)
+        if found != card["settings"]:
+            differing = sorted(key for key in card["settings"] if found.get(key) != card["settings"][key])
+            raise ValueError(
+                f"{out} holds a synthetic set with other settings ({', '.join(differing)}): give another folder, "
+                "or delete this one"
+            )
+        return
+    foreign = sorted(entry.name for entry in out.iterdir() if not entry.name.startswith(".")) if out.exists() else []
+    if foreign:
+        raise ValueError(f"{out} is not empty ({foreign[0]} lies there): give a new folder")
+    for part in atlas.IMAGE_FOLDERS:
+        (out / part).mkdir(parents=True, exist_ok=True)
+    _write_text(path, cards.as_json(card | {"complete": False}))
+
+
+def _draw_all(out, jobs, settings, seed, workers, progress) -> None:
+    """Draw every image of which a file is missing, with a progress bar over all of them."""
+    _remove_half_files(out)
+    present = {f"{part}/{name}" for part in atlas.IMAGE_FOLDERS for name in os.listdir(out / part)}
+    missing = [
+        job for job in jobs if any(f"{job.part}/{job.id}_{color}.png" not in present for color in atlas.CHANNELS)
+    ]
+    chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
+    workers = min(workers or parallel.count_cores(), max(1, len(missing) // CHUNK))
+    task = partial(_draw_chunk, out, settings.size, settings.um_per_px, seed)
+    with (
+        tqdm(
+            total=len(jobs), initial=len(jobs) - len(missing), unit="image", mininterval=0.5, disable=not progress
+        ) as bar,
+        contextlib.closing(parallel.run(task, chunks, workers)) as run,
+    ):
+        for drawn in run:
+            bar.update(drawn)
+
+
+def _remove_half_files(out: Path) -> None:
+    """Remove what killed writers left behind; a writer still at work (another process) keeps its file."""
+    for half in [half for folder in (out, *map(out.joinpath, atlas.IMAGE_FOLDERS)) for half in folder.glob(".*.part")]:
+        if time.time() - half.stat().st_mtime > STALE:
+            half.unlink(missing_ok=True)
+
+
+def _draw_chunk(out: Path, size: int, um_per_px: float, seed: int, jobs: list[Job]) -> int:
+    """Draw and write several images; how many they were."""
+    for job in jobs:
+        _draw_one(out, size, um_per_px, seed, job)
+    return len(jobs)
+
+
+def _draw_one(out: Path, size: int, um_per_px: float, seed: int, job: Job) -> None:
+    """Draw one image and write its four files.
+
+    Raises:
+        ValueError: a label's structure is not in the frame, so the label would be a lie.
+    """
+    drawing = rendering.draw(seed, job.index, job.labels, size, um_per_px, protein=job.protein, dark=job.dark)
+    if len(drawing.visible) != len(job.labels):
+        lost = atlas.LABELS[min(set(job.labels) - set(drawing.visible))]
+        raise ValueError(f"{lost} is not visible in image {job.id} of {size} px: choose a larger size")
+    for channel, color in enumerate(atlas.CHANNELS):
+        encoded = cv2.imencode(".png", np.ascontiguousarray(drawing.image[..., channel]), PNG_SETTINGS)[1]
+        _write_bytes(out / job.part / f"{job.id}_{color}.png", encoded.tobytes())
+
+
+def _write_tables(out: Path, jobs: dict[str, list[Job]]) -> None:
+    """The four tables, each sorted by Id, which is as good as random; train.csv last: with it the set is complete."""
+    train, test = (sorted(jobs[part], key=lambda job: job.id) for part in atlas.IMAGE_FOLDERS)
+    (out / "truth").mkdir(exist_ok=True)
+    everything = sorted(train + test, key=lambda job: job.id)
+    names = {protein: number for number, protein in enumerate(sorted({job.protein for job in everything}))}
+    _write_table(out / "groups.csv", ["Id", "group"], [[job.id, names[job.protein]] for job in everything])
+    target = [[job.id, atlas.format_target(_row(job))] for job in test]
+    _write_table(out / "truth" / "test_truth.csv", ["Id", "Target"], target)
+    _write_table(out / "sample_submission.csv", ["Id", "Predicted"], [[job.id, "0"] for job in test])
+    target = [[job.id, atlas.format_target(_row(job))] for job in train]
+    _write_table(out / "train.csv", ["Id", "Target"], target)
+
+
+def _row(job: Job) -> np.ndarray:
+    """The job's labels as a multi-hot row, int (28,)."""
+    row = np.zeros(atlas.NUM_LABELS, int)
+    row[list(job.labels)] = 1
+    return row
+
+
+def _write_table(path: Path, header: list[str], rows: list[list]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    _write_text(path, text.getvalue())
+
+
+def _write_text(path: Path, text: str) -> None:
+    _write_bytes(path, text.encode())
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file or none: a reader never sees half of it."""
+    temporary = path.with_name(f".{hashlib.sha1(path.name.encode()).hexdigest()[:8]}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

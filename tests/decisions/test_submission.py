@@ -1,0 +1,213 @@
+"""The table Kaggle wants: order, doubles, labels, empty rows; a wrong order is refused, never scored."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpa_lib.decisions import metrics, submission
+
+NUM_LABELS = 28
+IDS = np.array([f"id-{number}" for number in (3, 1, 2, 0)])
+HEADER = "Id,Predicted\n"
+GOOD = HEADER + "id-3,16 0\nid-1,25\nid-2,0\nid-0,1 2 3\n"
+
+
+lines = st.sampled_from([*GOOD.splitlines(), "id-3,99", "id-9,", "id-1", ""])
+
+
+@pytest.fixture
+def sample(tmp_path):
+    path = tmp_path / "sample_submission.csv"
+    path.write_text(HEADER + "".join(f"{image_id},0\n" for image_id in IDS))
+    return path
+
+
+def write_text(path, text):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10**6))
+def test_written_in_the_samples_order_and_read_back(tmp_path_factory, seed):
+    folder = tmp_path_factory.mktemp("round")
+    generator = np.random.default_rng(seed)
+    ids = np.array([f"{number}" for number in range(30)])
+    preds = (generator.random((30, NUM_LABELS)) < 0.2).astype(np.uint8)
+    preds[~preds.any(axis=1), 0] = 1
+    sample = write_text(folder / "sample.csv", HEADER + "".join(f"{image_id},0\n" for image_id in ids))
+    order = generator.permutation(30)
+    path = submission.write(folder / "mine.csv", ids[order], preds[order], sample)
+    back_ids, back = submission.read(path)
+    np.testing.assert_array_equal(back, preds)
+    assert back_ids.tolist() == ids.tolist() and submission.check(path, sample) == []
+
+
+def test_a_good_file_has_no_findings(tmp_path, sample):
+    for text in (GOOD, GOOD.replace("\n", "\r\n"), GOOD.rstrip("\n"), GOOD + "\n"):
+        assert submission.check(write_text(tmp_path / "mine.csv", text), sample) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (HEADER + "id-1,25\nid-3,16 0\nid-2,0\nid-0,1\n", "another order than the sample's, first at row 1 (id-1"),
+        (HEADER + "id-3,0\nid-1,25\nid-2,0\n", "1 image of the sample missing in the submission, first id-0"),
+        (GOOD + "id-9,0\n", "1 image of the submission not in the sample, first id-9"),
+        (GOOD + "id-0,0\n", "1 row of the submission with an Id that stood above, first id-0"),
+        (GOOD.replace("16 0", "28"), "first id-3: label '28'"),
+        (GOOD.replace("16 0", "-1"), "label '-1'"),
+        (GOOD.replace("16 0", "0.0"), "label '0.0'"),
+        (GOOD.replace("16 0", "Nucleoplasm"), "label 'Nucleoplasm'"),
+        (GOOD.replace("16 0", "16 16"), "label 16 stands twice"),
+        (GOOD.replace("16 0", ""), "1 row without any label, first id-3"),
+        (GOOD.replace("id-1,25", "id-1"), "1 line not of the form Id,Predicted, first line 3"),
+        (GOOD.replace("id-1,25", "id-1,2,5"), "1 line not of the form Id,Predicted, first line 3"),
+        (GOOD.replace("id-1,25", ",25"), "1 line not of the form Id,Predicted, first line 3"),
+        (GOOD.replace("id-1,25\n", "\n"), "1 line not of the form Id,Predicted, first line 3"),
+        (GOOD.replace(",", ";"), "starts with 'Id;Predicted': its first line must be Id,Predicted"),
+        (GOOD.replace("Predicted", "Target"), "starts with 'Id,Target'"),
+        ("\ufeff" + GOOD, "no byte-order mark"),
+        (GOOD.removeprefix(HEADER), "starts with 'id-3,16 0'"),
+        ("", "starts with ''"),
+        (HEADER, "4 images of the sample missing"),
+        (b"\x89PNG\xff\xfe\x00", "not a CSV text file"),
+        (GOOD.encode("utf-16"), "not a CSV text file"),
+        (GOOD.replace("id-1,25", 'id-1,"25'), "not a CSV text file"),
+    ],
+)
+def test_findings_name_what_is_wrong(tmp_path, sample, text, words):
+    findings = submission.check(write_text(tmp_path / "mine.csv", text), sample)
+    assert any(words in finding for finding in findings), findings
+    assert not any("\n" in finding for finding in findings)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.one_of(
+        st.binary(max_size=200), st.text(max_size=200).map(str.encode), st.lists(lines).map("\n".join).map(str.encode)
+    )
+)
+def test_no_file_at_all_breaks_the_check_or_passes_as_this_sample(tmp_path_factory, content):
+    folder = tmp_path_factory.getbasetemp()
+    sample = write_text(folder / "sample.csv", GOOD)
+    findings = submission.check(write_text(folder / "any.csv", content), sample)
+    assert all(isinstance(finding, str) and finding for finding in findings)
+    if not findings:
+        assert submission.read(folder / "any.csv")[0].tolist() == IDS.tolist()
+
+
+def test_all_findings_are_reported_at_once(tmp_path, sample):
+    text = HEADER + "id-3,\nid-3,99\nid-7,0\nid-1,1 1\n"
+    assert len(submission.check(write_text(tmp_path / "mine.csv", text), sample)) == 5
+
+
+def test_a_missing_file_is_a_finding_and_a_missing_sample_an_error(tmp_path, sample):
+    assert "is not there" in submission.check(tmp_path / "mine.csv", sample)[0]
+    with pytest.raises(ValueError, match="is not there"):
+        submission.check(sample, tmp_path / "no_sample.csv")
+
+
+def test_score_is_macro_f1_with_an_interval(tmp_path):
+    generator = np.random.default_rng(0)
+    ids = [f"{number}" for number in range(200)]
+    labels, preds = ((generator.random((200, NUM_LABELS)) < 0.3).astype(np.uint8) for _ in range(2))
+    labels[:, 27] = 0
+    for name, column, rows in (("truth.csv", "Target", labels), ("mine.csv", "Predicted", preds)):
+        texts = [" ".join(map(str, generator.permutation(np.flatnonzero(row)))) for row in rows]
+        pd.DataFrame({"Id": ids, column: texts}).to_csv(tmp_path / name, index=False)
+    result = submission.score(tmp_path / "mine.csv", tmp_path / "truth.csv", draws=100)
+    assert result["macro_f1"] == metrics.macro_f1(labels, preds)
+    assert result["low"] < result["macro_f1"] < result["high"]
+    assert result["num_images"] == 200 and result["absent"] == [27] and len(result["f1_per_class"]) == NUM_LABELS
+    assert result["macro_f1_present"] > result["macro_f1"]
+
+
+@pytest.mark.parametrize(
+    ("truth", "words"),
+    [
+        ("Id,Target\nid-1,0\nid-3,0\nid-2,0\nid-0,0\n", "another order than the truth's"),
+        ("Id,Target\nid-3,0\nid-1,0\nid-2,0\n", "1 image of the submission not in the truth, first id-0"),
+        ("Id,Target\nid-3,0\nid-1,0\nid-2,0\nid-0,0\nid-9,1\n", "1 image of the truth missing"),
+        ("Id,Predicted\nid-3,0\n", "must be Id,Target"),
+        ("Id,Target\nid-3,0\nid-3,0\n", "with an Id that stood above"),
+        ("Id,Target\nid-3,0 28\n", "label '28'"),
+    ],
+)
+def test_score_refuses_what_kaggle_would_score_as_nonsense(tmp_path, truth, words):
+    paths = write_text(tmp_path / "mine.csv", GOOD), write_text(tmp_path / "truth.csv", truth)
+    with pytest.raises(ValueError, match=words):
+        submission.score(*paths)
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        (["id-3", "id-1", "id-2", "id-2"], "stood above, first id-2"),
+        (["id-3", "id-1", "id-2", "id-5"], "first id-0"),
+        (["id-3", "id-1", "id-2"], "3 ids for 4 rows"),
+    ],
+)
+def test_a_table_of_other_images_is_refused(ids, words):
+    with pytest.raises(ValueError, match=words):
+        submission.make_table(np.array(ids), np.ones((4, NUM_LABELS)), IDS)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeff" + GOOD,
+        GOOD.replace("\n", "\r\n"),
+        GOOD.replace("Id,Predicted", " id , PREDICTED "),
+        GOOD.replace(",", ";"),
+        GOOD.replace(",", "\t"),
+        "Predicted,Id\n" + "".join(f"0,{image_id}\n" for image_id in IDS),
+        "Id,Predicted\n" + "".join(f'"{image_id}","0"\n' for image_id in IDS),
+        "Id,Predicted\n" + "".join(f"{image_id},\n" for image_id in IDS),
+        "Id,Predicted,Usage\n" + "".join(f"{image_id},99,Public\n" for image_id in IDS),
+        GOOD + "id-0,0\n",
+    ],
+    ids=["mark", "crlf", "header", "semicolons", "tabs", "order", "quotes", "no labels", "columns", "repeat"],
+)
+def test_a_sample_of_any_program_gives_the_ids_and_their_order(tmp_path, content):
+    path = write_text(tmp_path / "sample_submission.csv", content)
+    assert submission.read_ids(path).tolist() == IDS.tolist()
+    assert submission.check(write_text(tmp_path / "mine.csv", GOOD), path) == []
+
+
+def test_the_competitions_own_sample_passes(real_samples, tmp_path):
+    sample = real_samples / "sample_submission.csv"
+    ids = submission.read_ids(sample)
+    assert len(ids) == 11702 and submission.check(sample, sample) == []
+    mine = pd.read_csv(sample, dtype=str)
+    mine.sort_values("Id", ascending=False).to_csv(tmp_path / "reversed.csv", index=False)
+    assert "another order" in submission.check(tmp_path / "reversed.csv", sample)[0]
+
+
+def test_dropped_images_get_the_commonest_label_set():
+    preds = np.zeros((2, 28), np.uint8)
+    preds[:, [3, 5]] = 1
+    table = submission.make_table(np.array(["a", "c"]), preds, np.array(["a", "b", "c"]), ["b"], "0 25")
+    assert table["Predicted"].tolist() == ["3 5", "0 25", "3 5"]
+    again = submission.make_table(np.array(["c", "a", "b"]), preds[[0, 0, 1]], np.array(["a", "b", "c"]), ["b"], "0")
+    assert again["Predicted"].tolist() == ["3 5"] * 3  # an image that was predicted keeps its own labels
+    with pytest.raises(ValueError, match="1 image of the sample missing in the predictions, first d"):
+        submission.make_table(np.array(["a"]), preds[:1], np.array(["a", "b", "d"]), ["b"], "0")
+
+
+def test_the_commonest_set_is_a_whole_set():
+    labels = np.zeros((5, 28), np.uint8)
+    labels[:2, 0], labels[2:, [2, 16]] = 1, 1
+    assert submission.commonest_set(labels) == "2 16"
+
+
+def test_what_notebook_00_left_out_is_what_the_runs_did_not_predict():
+    sample = np.array(["a", "b", "c"])
+    assert submission.list_dropped(np.array(["c", "a"]), sample, 2) == ["b"]
+    assert submission.list_dropped(sample, sample, 3) == []
+    with pytest.raises(ValueError, match="predicted 3 test images, but notebook 00 found 2: train them again"):
+        submission.list_dropped(sample, sample, 2)
+    with pytest.raises(ValueError, match="predicted 1 test image that the sample lacks, first z: train them again"):
+        submission.list_dropped(np.array(["z", "a"]), sample, 2)  # test images were exchanged, as many as before

@@ -1,0 +1,39 @@
+import keras
+import numpy as np
+import pytest
+
+from hpa_lib.decisions import calibration
+from hpa_lib.training import augment, predict
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (11, 12, 12, 4), np.uint8)
+
+
+def corner_model():
+    """Logits that depend on one corner only, so that every turn of an image gives another answer."""
+    inputs = keras.Input((12, 12, 4), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 64, offset=-2)(inputs)
+    x = keras.layers.Cropping2D(((0, 11), (0, 10)))(x)
+    return keras.Model(inputs, keras.layers.Flatten()(x))  # (N, 8)
+
+
+def test_rows_keep_their_order_whatever_the_batch_size():
+    model, rows = corner_model(), np.array([9, 2, 5, 2, 0])
+    expected = IMAGES[rows, 0, :2].reshape(5, 8) / 64.0 - 2
+    for batch_size in (1, 2, 64):
+        assert predict.predict_logits(model, IMAGES, rows, batch_size) == pytest.approx(expected, abs=1e-5)
+
+
+def test_turns_average_logits_or_take_the_largest():
+    model, rows = corner_model(), np.arange(11)
+    views = [predict.predict_logits(model, augment.turn(IMAGES, number), rows) for number in range(8)]
+    mean, largest = (
+        predict.predict_probs(model, IMAGES, rows, turns=8),
+        predict.predict_probs(model, IMAGES, rows, turns=8, merge="max"),
+    )
+    assert mean == pytest.approx(calibration.sigmoid(np.mean(views, axis=0)), abs=1e-6)
+    assert largest == pytest.approx(calibration.sigmoid(np.max(views, axis=0)), abs=1e-6)
+
+
+def test_turns_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="use 1 to 8 turns"):
+        predict.predict_probs(corner_model(), IMAGES, np.arange(2), turns=9)
