@@ -58,7 +58,7 @@ def tune(labels: np.ndarray, probs: np.ndarray, method: str = "exact", **options
         probs: (N, 28) in 0..1.
         method: one of ``METHODS``: ``exact``, ``grid``, ``global``, ``bagged``, ``shrunken``, ``proportion``, ``flat``.
         **options: of the method, see ``tune_<method>``: ``points`` (grid), ``draws`` and ``seed`` (bagged),
-            ``strength``, ``towards`` and ``own`` (shrunken), ``priors`` (proportion), ``value`` (flat).
+            ``strength``, ``towards`` and ``per_class`` (shrunken), ``priors`` (proportion), ``value`` (flat).
 
     Returns:
         float (28,).
@@ -125,7 +125,7 @@ def tune_shrunken(
     probs: np.ndarray,
     strength: float = 10,
     towards: str = "proportion",
-    method_per_class: str = "exact",
+    per_class: str = "exact",
 ) -> np.ndarray:
     """Each class's own threshold, drawn towards a steadier one the fewer positives it has, float (28,).
 
@@ -138,13 +138,13 @@ def tune_shrunken(
         probs: (N, 28) in 0..1.
         strength: the number of positives at which a class is trusted by half; 0 gives its own thresholds.
         towards: the steadier method, ``"proportion"`` or ``"global"``.
-        own: the class's own method, ``"exact"`` or ``"bagged"``.
+        per_class: the class's own method, ``"exact"`` or ``"bagged"``.
     """
     if not strength >= 0:
         raise ValueError(f"strength {strength}: give a number of positives, 0 or more")
     positives = labels.sum(axis=0, dtype=float)
     trust = metrics.divide(positives, positives + strength)
-    each, steady = (calibration.logit(tune(labels, probs, method)) for method in (method_per_class, towards))
+    each, steady = (calibration.logit(tune(labels, probs, method)) for method in (per_class, towards))
     return _fill_untunable(calibration.sigmoid(trust * each + (1 - trust) * steady), labels, probs)
 
 
@@ -199,7 +199,7 @@ CANDIDATES = {  # what the notebooks compare: name -> method and its options
     "proportion": ("proportion", {}),
     "shrunken-global": ("shrunken", {"towards": "global"}),
     "shrunken": ("shrunken", {}),
-    "bagged-shrunken": ("shrunken", {"own": "bagged"}),
+    "bagged-shrunken": ("shrunken", {"per_class": "bagged"}),
 }
 
 
@@ -245,7 +245,7 @@ def carry_over(tuned: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.
 
     For a member made of K fold runs: its thresholds are tuned on the probabilities of single models (each image is
     predicted by the one run that was not trained on it), but decide means of K models, which are less extreme. A
-    simulation in tests/decisions/test_thresholds.py holds it against thresholds used as they are and ones tuned on means.
+    simulation in tests/decisions/test_thresholds.py holds it against thresholds used as they are and tuned on means.
 
     Args:
         tuned: float (28,), tuned on ``source``.

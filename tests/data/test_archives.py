@@ -420,7 +420,9 @@ def test_looking_at_other_archives_leaves_what_another_run_reads(tiny_dataset, t
 def test_two_processes_unpack_one_archive_one_after_the_other(tiny_dataset, tmp_path):
     data = tiny_dataset(images=40)
     archive = zip_folder(data, tmp_path / "all.zip")
-    script = f"from hpa_lib import archives; archives.unpack_data({str(archive)!r}, {str(tmp_path / 'out')!r}, False)"
+    script = (
+        f"from hpa_lib.data import archives; archives.unpack_data({str(archive)!r}, {str(tmp_path / 'out')!r}, False)"
+    )
     both = [subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) for _ in range(2)]
     errors = [process.communicate()[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], errors

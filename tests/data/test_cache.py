@@ -140,7 +140,7 @@ def test_other_ids_make_another_cache(tiny_dataset, tmp_path):
 def test_kill_9_in_the_middle_then_the_next_run_finishes(tiny_dataset, tmp_path, workers, images, pause):
     data = tiny_dataset(images=images)
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom hpa_lib import cache, dataset\n"
+        "import sys, time\nfrom pathlib import Path\nfrom hpa_lib.data import cache, kaggle\n"
         "cache.BLOCK_BYTES = 4 * 32 * 32 * 4\ncache.WORTH_A_PROCESS = 1\nread = cache.read_image\n"
         f"cache.read_image = lambda *a: (time.sleep({pause}), read(*a))[1]\n"
         "ids, _ = kaggle.read_labels(Path(sys.argv[1]) / 'train.csv')\n"

@@ -21,7 +21,7 @@ from hpa_synth import rendering, writing
 
 SMALL = {"profile": "smoke", "images": 40, "progress": False}
 NUM_FILES = (40 + 9) * 4 + 6  # images of 40 + 9 fields, four tables, two cards
-WRITE_IN_CHILD = "import sys; from hpa_lib import synthetic; hpa_synth.write_dataset(sys.argv[1], 'smoke', images=120)"
+WRITE_IN_CHILD = "import sys, hpa_synth; hpa_synth.write_dataset(sys.argv[1], 'smoke', images=120)"
 
 
 def read_table(path):

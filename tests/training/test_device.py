@@ -18,7 +18,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras, numpy as np, train_tiny
-from hpa_lib import losses, training
+from hpa_lib.training import losses, loop
 
 def losses_of(scope):
     keras.utils.set_random_seed(3)
@@ -27,7 +27,7 @@ def losses_of(scope):
         model = train_tiny.tiny_model()
         model.layers[-2].rate = 0.0  # dropout draws other numbers on each device
         model.layers[3].trainable = False  # so does batch normalisation: each device sees half a batch
-        optimizer = training.make_optimizer({"learning_rate": 0.01, "epochs": 3}, len(train))
+        optimizer = loop.make_optimizer({"learning_rate": 0.01, "epochs": 3}, len(train))
         model.compile(optimizer=optimizer, loss=losses.make_loss("bce", np.linspace(1, 3, 28)), jit_compile=False)
     return model.fit(train, epochs=3, shuffle=False, verbose=0).history["loss"]
 

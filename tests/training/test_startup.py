@@ -7,7 +7,7 @@ import sys
 import pytest
 
 START = """
-from hpa_lib import batches, device, training
+from hpa_lib.training import batches, device, loop
 device.setup("auto", model="densenet")
 import keras, numpy as np
 model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
