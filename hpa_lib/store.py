@@ -339,8 +339,11 @@ def load_truth(out: Path, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return labels[rows], groups[rows]
 
 
-def run_name(model: str, channels: str, class_weights: str, fold: int = 0, seed: int = 0) -> str:
-    """A name that tells a training run from its siblings, such as ``resnet18-rgby-sqrt`` or ``...-fold2-seed1``."""
-    weights = "handset" if "," in class_weights else class_weights
+def run_name(model: str, channels: str, dial: str, fold: int = 0, seed: int = 0) -> str:
+    """A name that tells a training run from its siblings, such as ``resnet18-rgby-sqrt`` or ``...-fold2-seed1``.
+
+    ``dial`` is its recipe or, without one, its class weights.
+    """
+    weights = "handset" if "," in dial else dial
     extra = [f"{word}{number}" for word, number in (("fold", fold), ("seed", seed)) if number]
     return "-".join([model, channels, weights, *extra])

@@ -17,6 +17,13 @@ MODELS = {
 }
 
 
+BLOCK_LINES = {  # network -> its parameter that takes the block away which makes it what it is, and the default
+    "densenet": {"concatenate": True},
+    "resnet18": {"shortcut": True},
+    "inception_v2": {"several_windows": True},
+}
+
+
 def is_head(layer: keras.layers.Layer) -> bool:
     """True for the layers that a new task trains afresh: ``logits`` and those named ``head_...``."""
     return layer.name == "logits" or layer.name.startswith("head_")

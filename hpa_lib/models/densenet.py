@@ -19,6 +19,7 @@ def build(
     channels: str = "rgby",
     width: float = 1.0,
     num_labels: int = atlas.NUM_LABELS,
+    concatenate: bool = True,
 ) -> keras.Model:
     """The study's CNN: uint8 (N, S, S, 4) -> float32 logits (N, num_labels).
 
@@ -30,6 +31,7 @@ def build(
         channels: ``"rgby"``, ``"rgb"`` or ``"rgb_merge"``.
         width: multiplies every number of filters.
         num_labels: outputs.
+        concatenate: False puts one 3x3 window in place of the four windows of the parallel block.
 
     Raises:
         ValueError: the image is too small, or the channel mode is unknown.
@@ -40,7 +42,7 @@ def build(
     for number, filters in enumerate((8, 8, 16), start=1):
         x = _convolve(x, filters, width, f"entry.conv{number}")
     x = _shrink(x, "entry")
-    x = _look_in_parallel(x, width)  # (N, S/2 - 3, S/2 - 3, 64)
+    x = parallel_block(x, width, concatenate)  # (N, S/2 - 3, S/2 - 3, 64)
     x = _shrink(x, "parallel")
     for number, filters in enumerate((32, 64, 128), start=1):
         x = _convolve(x, filters, width, f"block{number}.conv")
@@ -69,16 +71,13 @@ def _shrink(x, block: str):
     return keras.layers.Dropout(OPEN_DROPOUT, name=f"{block}.dropout")(x)
 
 
-def _look_in_parallel(x, width: float):
+def parallel_block(x, width: float, concatenate: bool = True):
+    """Four windows read the same map and their 4 x 16 filters are concatenated; without, one 3x3 window has all 64."""
+    sides, filters = ((3, 5, 7, 1), 16) if concatenate else ((3,), 64)
+    options = {"padding": "same", "activation": "relu"}
     branches = [
-        keras.layers.Conv2D(
-            layers.scaled(16, width, smallest=2),
-            side,
-            padding="same",
-            activation="relu",
-            name=f"parallel.conv{side}x{side}",
-        )(x)
-        for side in (3, 5, 7, 1)
+        keras.layers.Conv2D(layers.scaled(filters, width, 2), side, name=f"parallel.conv{side}x{side}", **options)(x)
+        for side in sides
     ]
-    x = keras.layers.Concatenate(name="parallel.concat")(branches)
+    x = keras.layers.Concatenate(name="parallel.concat")(branches) if concatenate else branches[0]
     return _normalise(x, "parallel.bn")

@@ -39,6 +39,7 @@ def build(
     num_labels: int = atlas.NUM_LABELS,
     dropout: float = 0.2,
     stem_norm: bool = False,
+    several_windows: bool = True,
 ) -> keras.Model:
     """Inception V2: uint8 (N, S, S, 4) -> float32 logits (N, num_labels). Pixels are brought to -1..1 inside.
 
@@ -49,6 +50,7 @@ def build(
         num_labels: outputs.
         dropout: rate before the last layer (Slim keeps .8).
         stem_norm: BatchNorm on the stem; Slim's own arg scope gives it biases instead.
+        several_windows: False gives each mixed block one 3x3 window with as many filters as its branches have.
 
     Raises:
         ValueError: the image is too small, or the channel mode is unknown.
@@ -61,7 +63,7 @@ def build(
     x = _convolve(x, 192, 3, 1, width, "Conv2d_2c_3x3")
     x = _pool(x, "max", 2, "MaxPool_3a_3x3")  # (N, S/8, S/8, 192)
     for name in sorted([*MIXED, *HALVING]):  # Mixed_3b to Mixed_5c
-        x = _mix(x, width, name)  # at the end (N, S/32, S/32, 1024)
+        x = mixed_block(x, width, name, several_windows)  # at the end (N, S/32, S/32, 1024)
     x = keras.layers.GlobalAveragePooling2D(name="head_pool")(x)
     if dropout:
         x = keras.layers.Dropout(dropout, name="head_dropout")(x)
@@ -86,9 +88,8 @@ def _open_stem(x, width: float, stem_norm: bool):
 
 
 def _normalise(x, name: str):
-    return layers.BatchNorm(
-        epsilon=EPSILON, scale=False, momentum=layers.BATCH_NORM_MOMENTUM, name=f"{name}.BatchNorm"
-    )(x)
+    options = {"epsilon": EPSILON, "scale": False, "momentum": layers.BATCH_NORM_MOMENTUM}
+    return layers.BatchNorm(name=f"{name}.BatchNorm", **options)(x)
 
 
 def _convolve(x, filters: int, side: int, stride: int, width: float, name: str):
@@ -109,9 +110,11 @@ def _pool(x, kind: str, stride: int, name: str):
     return pooling(3, strides=stride, padding="same", name=name)(x)
 
 
-def _mix(x, width: float, name: str):
-    """One mixed block: its branches see the same map, their answers are concatenated."""
+def mixed_block(x, width: float, name: str, several_windows: bool = True):
+    """Branches with windows of several sizes read the same map, and their outputs are concatenated."""
     branch = f"{name}.Branch_"
+    if not several_windows:
+        return _one_window(x, width, name)
     if name in HALVING:
         (first, second), stride = HALVING[name], 2
         branches = [
@@ -129,6 +132,17 @@ def _mix(x, width: float, name: str):
         _follow(pooled, (pooled_filters,), ("Conv2d_0b_1x1",), 1, width, f"{branch}3"),
     ]
     return keras.layers.Concatenate(name=name)(branches)
+
+
+def _one_window(x, width: float, name: str):
+    """The block without its branches: a 1x1 and a 3x3 convolution with the filters of all branches together."""
+    if name in HALVING:
+        (narrow, middle), (_, _, last) = HALVING[name]
+        filters = (narrow, middle + last + round(x.shape[-1] / width))  # the pooling passes its input's channels on
+        return _follow(x, filters, ("Conv2d_0a_1x1", "Conv2d_1a_3x3"), 2, width, f"{name}.Branch_0")
+    branches = MIXED[name]
+    filters = (branches[1][0], sum(branch[-1] for branch in branches))
+    return _follow(x, filters, ("Conv2d_0a_1x1", "Conv2d_0b_3x3"), 1, width, f"{name}.Branch_1")
 
 
 def _follow(x, filters: tuple, names: tuple, stride: int, width: float, branch: str):

@@ -20,6 +20,7 @@ def build(
     width: float = 1.0,
     num_labels: int = atlas.NUM_LABELS,
     dropout: float = 0.0,
+    shortcut: bool = True,
 ) -> keras.Model:
     """ResNet18: uint8 (N, S, S, 4) -> float32 logits (N, num_labels). ImageNet mean and std inside.
 
@@ -29,6 +30,7 @@ def build(
         width: multiplies every number of filters; ImageNet weights need 1.
         num_labels: outputs.
         dropout: rate before the last layer.
+        shortcut: False leaves the shortcuts of all blocks out: the same convolutions, one after the other.
 
     Raises:
         ValueError: the image is too small, or the channel mode is unknown.
@@ -38,13 +40,11 @@ def build(
     inputs, x = layers.open_image(image_size, channels, mean, std)
     x = _convolve(x, layers.scaled(64, width), 7, 2, "stem.conv1", "stem.bn1")  # (N, S/2, S/2, 64)
     x = keras.layers.ReLU(name="stem.relu")(x)
-    x = keras.layers.ZeroPadding2D(1, name="stem.maxpool_pad")(
-        x
-    )  # 0 is as good as -inf: nothing after a ReLU is below 0
+    x = keras.layers.ZeroPadding2D(1, name="stem.maxpool_pad")(x)  # 0 does for -inf: nothing after a ReLU is below 0
     x = keras.layers.MaxPooling2D(3, strides=2, name="stem.maxpool")(x)  # (N, S/4, S/4, 64)
     for stage, (filters, stride) in enumerate(STAGES, start=1):
-        x = _add_block(x, layers.scaled(filters, width), stride, f"layer{stage}.0")
-        x = _add_block(x, layers.scaled(filters, width), 1, f"layer{stage}.1")
+        x = residual_block(x, layers.scaled(filters, width), stride, f"layer{stage}.0", shortcut)
+        x = residual_block(x, layers.scaled(filters, width), 1, f"layer{stage}.1", shortcut)
     x = keras.layers.GlobalAveragePooling2D(name="head_pool")(x)  # (N, 512)
     if dropout:
         x = keras.layers.Dropout(dropout, name="head_dropout")(x)
@@ -56,21 +56,20 @@ def _convolve(x, filters: int, side: int, stride: int, name: str, norm_name: str
     if stride > 1 and side > 1:
         x = keras.layers.ZeroPadding2D(side // 2, name=f"{name}_pad")(x)
         padding = "valid"
-    x = keras.layers.Conv2D(filters, side, stride, padding, use_bias=False, kernel_initializer="he_normal", name=name)(
-        x
-    )
+    options = {"use_bias": False, "kernel_initializer": "he_normal", "name": name}
+    x = keras.layers.Conv2D(filters, side, stride, padding, **options)(x)
     return layers.BatchNorm(epsilon=1e-5, momentum=layers.BATCH_NORM_MOMENTUM, name=norm_name)(x)
 
 
-def _add_block(x, filters: int, stride: int, name: str):
-    """A basic block: two 3x3 convolutions, and a shortcut around them (a 1x1 convolution where the shape changes)."""
-    shortcut = x
-    if stride != 1 or x.shape[-1] != filters:
-        shortcut = _convolve(x, filters, 1, stride, f"{name}.downsample.0", f"{name}.downsample.1")
+def residual_block(x, filters: int, stride: int, name: str, shortcut: bool = True):
+    """Two 3x3 convolutions and a shortcut around them, which is a 1x1 convolution where the shape changes."""
+    around = x
+    if shortcut and (stride != 1 or x.shape[-1] != filters):
+        around = _convolve(x, filters, 1, stride, f"{name}.downsample.0", f"{name}.downsample.1")
     x = _convolve(x, filters, 3, stride, f"{name}.conv1", f"{name}.bn1")
     x = keras.layers.ReLU(name=f"{name}.relu1")(x)
     x = _convolve(x, filters, 3, 1, f"{name}.conv2", f"{name}.bn2")
-    x = keras.layers.Add(name=f"{name}.add")([x, shortcut])
+    x = keras.layers.Add(name=f"{name}.add")([x, around]) if shortcut else x
     return keras.layers.ReLU(name=f"{name}.relu2")(x)
 
 

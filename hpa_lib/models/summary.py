@@ -50,23 +50,24 @@ def block_rows(model: keras.Model) -> list[dict]:
 def branches(model: keras.Model, block: str) -> list[list[str]]:
     """The branches that meet at the end of a block, each a list of layers in the order of the data.
 
-    An empty list is a branch without layers: a residual block's plain shortcut.
+    An empty list is a branch without layers: a residual block's plain shortcut. A block where nothing meets is one
+    branch.
 
     Args:
         model: one of ``models.MODELS``.
-        block: a ``name`` of ``block_rows`` whose kind is parallel, residual or dense.
+        block: a ``name`` of ``block_rows``.
 
     Raises:
-        ValueError: no such block, or nothing meets there.
+        ValueError: no such block.
     """
     members = {layer.name: layer for layer in _group(model).get(block, [])}
     meeting = [layer for layer in members.values() if isinstance(layer, layers.Add | layers.Concatenate)]
-    if not meeting:
-        raise ValueError(f"block {block!r} of {model.name} has no branches: use a parallel, residual or dense one")
+    if not members:
+        raise ValueError(f"{model.name} has no block {block!r}: use one of {', '.join(_group(model))}")
     parents = _parents(model)
-    start = meeting[0].name  # of a dense block the first of many
+    ends = parents[meeting[0].name] if meeting else list(members)[-1:]  # of a dense block the first of many meetings
     found = []
-    for name in parents[start]:
+    for name in ends:
         chain = []
         while name in members and len(parents[name]) == 1:
             chain.append(_label(members[name]))

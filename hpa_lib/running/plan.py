@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from hpa_lib.training import recipes
+
 RANGES = {  # least and most of numbers that mean the same in every notebook
     "SEED": (0, 2**32 - 1),  # what NumPy and Keras take
     "EPOCHS": (1, 10**6),
@@ -86,6 +88,7 @@ def make_plan(
         given = {key: read_value(key, text, parameters[key]) for key, text in settings.items() if key in parameters}
         for key, value in (checked | given).items():
             _check_range(key, value)
+        _check_recipe(name, checked | given)
         plan.append(Step(name, notebook, checked | given))
     for unknown in set(settings) - set(known):
         raise Refused(_unknown(unknown, " or ".join(dict.fromkeys(step.notebook.name for step in plan)), known))
@@ -223,6 +226,22 @@ def _check_range(name: str, value: object) -> None:
     least, most = RANGES.get(name, (None, None))
     if least is not None and not least <= value <= most:
         raise Refused(f"parameter {name} = {value}: use a number from {least} to {most}")
+
+
+def _check_recipe(step: str, values: Mapping[str, object]) -> None:
+    """Refuse an unknown recipe, and a value that it would hide: a line at its default gives way to the recipe."""
+    try:
+        lines = recipes.find_recipe(values.get("RECIPE", "own"))
+    except ValueError as error:
+        raise Refused(f"step {step}: {error}") from None
+    for line, value in lines.items():
+        name, default = line.upper(), recipes.DEFAULTS[line]
+        if values.get(name) == default != value:
+            recipe = f"{values['RECIPE']}{', ' if recipes.WITHOUT in values['RECIPE'] else recipes.WITHOUT}{name}"
+            raise Refused(
+                f"step {step}: {name} {default} is the default, which gives way to the {value} of recipe "
+                f"{values['RECIPE']}: use -p RECIPE '{recipe}' instead"
+            )
 
 
 def check_keras() -> None:

@@ -9,9 +9,6 @@ profile train for the same number of epochs, so that their scores can be compare
 
 from hpa_lib import paths
 
-# The kit's own recipe: rare labels are sampled more often and weigh more, and the loss includes F1 (bench/recipes.py).
-BEST = {"CLASS_WEIGHTS": "sqrt", "LOSS": "bce+soft_f1", "SAMPLING": 0.5, "AUGMENT": "turns", "EMA": 0.98, "TTA": 8}
-
 DEMO = {  # the whole study in minutes on two cores
     "data": paths.DEFAULT_DATA,
     "out": paths.PROJECT / "outputs" / "demo",
@@ -21,7 +18,7 @@ DEMO = {  # the whole study in minutes on two cores
         ("01_eda", "01", {}),
         ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none"}),
         ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt"}),
-        ("02_densenet_best", "02", {**BEST, "RUN": "densenet-rgby-best"}),
+        ("02_densenet_best", "02", {"RECIPE": "best"}),
         ("03_resnet18", "03", {}),
         ("04_inception_v2", "04", {}),
         ("05_thresholds", "05", {}),
@@ -40,7 +37,7 @@ COURSE = {  # a larger synthetic set or a part of Kaggle's: a day or more on two
         ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none"}),
         ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt"}),
         ("02_densenet_rgb_merge", "02", {"CLASS_WEIGHTS": "sqrt", "CHANNELS": "rgb_merge"}),
-        ("02_densenet_best", "02", {**BEST, "RUN": "densenet-rgby-best"}),
+        ("02_densenet_best", "02", {"RECIPE": "best"}),
         ("03_resnet18_none", "03", {"CLASS_WEIGHTS": "none"}),
         ("03_resnet18_sqrt", "03", {"CLASS_WEIGHTS": "sqrt"}),
         ("04_inception_v2", "04", {"CLASS_WEIGHTS": "sqrt"}),
@@ -60,7 +57,7 @@ KAGGLE = {  # the full competition data: plan for a GPU
         ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none"}),
         ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt"}),
         ("03_resnet18_sqrt", "03", {"CLASS_WEIGHTS": "sqrt"}),
-        ("03_resnet18_best", "03", {**BEST, "RUN": "resnet18-rgby-best"}),
+        ("03_resnet18_best", "03", {"RECIPE": "best"}),
         ("04_inception_v2_sqrt", "04", {"CLASS_WEIGHTS": "sqrt"}),
         ("05_thresholds", "05", {}),
         ("06_ensemble", "06", {}),

@@ -1,0 +1,131 @@
+"""The one dial: named recipes, the defaults of all training parameters, and what is in force of both.
+
+A *line* is one parameter of a training notebook, here in lower case. A recipe is a plain dictionary of the lines that
+it sets; all others keep their defaults. Three rules decide what is in force:
+
+1. ``own`` sets nothing: the lines are used as they are;
+2. any other recipe sets its lines, except those that differ from their default: they are the user's and win;
+3. ``"best without SAMPLING, EMA"`` is ``best`` with those lines at their defaults (an ablation in one parameter).
+
+In a script (``runs.train``) a line that is given always wins, whatever its value.
+"""
+
+import difflib
+from collections.abc import Mapping
+
+STUDY = {  # the study's training: plain cross-entropy, imgaug, no answer to the imbalance yet
+    "class_weights": "none",
+    "loss": "bce",
+    "prior_bias": False,
+    "augment": "study",
+    "mix": "none",
+    "sampling": 0.0,
+    "ema": 0.0,
+    "tta": 1,
+}
+RECIPES = {
+    "own": {},
+    "study": STUDY,
+    "class_weights": STUDY | {"class_weights": "sqrt"},  # the study's one change
+    "best": {  # the kit's: rare labels are sampled more often and weigh more, the loss contains F1 (bench/recipes.py)
+        "class_weights": "sqrt",
+        "loss": "bce+soft_f1",
+        "prior_bias": True,
+        "augment": "turns",
+        "mix": "none",
+        "sampling": 0.5,
+        "ema": 0.98,
+        "tta": 8,
+    },
+}
+DEFAULTS = {  # of every line; the parameters cells of notebooks 02 to 04 hold the same, which a test checks
+    "recipe": "own",
+    "out": "",
+    "run": "",
+    "image_size": 128,
+    "class_weights": "sqrt",
+    "epochs": 12,
+    "seed": 0,
+    "channels": "rgby",
+    "loss": "bce",
+    "prior_bias": True,
+    "augment": "study",
+    "mix": "none",
+    "sampling": 0.0,
+    "head_epochs": 0,
+    "batch_size": 0,
+    "learning_rate": 0.0,
+    "ema": 0.0,
+    "patience": 0,
+    "fold": 0,
+    "workers": 0,
+    "jit": "auto",
+    "tta": 1,
+    "precision": "auto",
+    "weights": "",
+    "start_over": False,
+}
+WITHOUT = " without "
+
+
+def lines_in_force(names: Mapping[str, object]) -> dict[str, object]:
+    """The lines of a parameters cell with its recipe applied, lower-case names.
+
+    Args:
+        names: ``globals()`` of a notebook after its parameters cell. Every UPPER_CASE name that holds a text, a number
+            or a truth value is a line, so that none can be forgotten where runs are compared.
+
+    Raises:
+        ValueError: ``RECIPE`` names no recipe, or leaves out a line that the recipe does not set.
+    """
+    lines = {name.lower(): value for name, value in names.items() if name.isupper() and _is_plain(value)}
+    recipe = find_recipe(lines["recipe"])
+    return lines | {name: value for name, value in recipe.items() if lines[name] == DEFAULTS[name]}
+
+
+def complete(recipe: str, given: Mapping[str, object]) -> dict[str, object]:
+    """All lines of a script's run: those ``given``, then the recipe's, then the defaults.
+
+    Args:
+        recipe: as ``RECIPE`` in the notebooks.
+        given: lower-case names; a network's further lines, such as ``shortcut``, are taken as they are.
+
+    Raises:
+        ValueError: an unknown recipe.
+    """
+    return DEFAULTS | find_recipe(recipe) | {"recipe": recipe} | dict(given)
+
+
+def find_recipe(name: str) -> dict[str, object]:
+    """The lines that a recipe sets, without those that ``"... without LINE, LINE"`` leaves out.
+
+    Raises:
+        ValueError: the recipe is unknown, or does not set a line that it shall leave out.
+    """
+    base, _, left_out = name.partition(WITHOUT)
+    if base not in RECIPES:
+        near = difflib.get_close_matches(base, RECIPES, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"RECIPE {name!r}: {hint}use one of {', '.join(RECIPES)}, or such as 'best without SAMPLING'")
+    lines = dict(RECIPES[base])
+    for line in filter(None, left_out.replace(",", " ").split()):
+        if line.lower() not in lines:
+            known = ", ".join(lines).upper() or "nothing"
+            raise ValueError(f"RECIPE {name!r}: {base} sets {known}, and so cannot leave out {line}")
+        lines.pop(line.lower())
+    return lines
+
+
+def describe(lines: Mapping[str, object]) -> str:
+    """What is in force, in one line: what the recipe set, and what of it is the user's own."""
+    recipe = find_recipe(lines["recipe"])
+    if not recipe:
+        return "recipe own: the lines of the parameters cell as they are"
+    kept = [f"{name.upper()} {lines[name]}" for name, value in recipe.items() if lines[name] == value]
+    changed = [f"{name.upper()} {lines[name]}" for name, value in recipe.items() if lines[name] != value]
+    yours = f" | yours: {', '.join(changed)}" if changed else ""
+    return f"recipe {lines['recipe']}: {', '.join(kept)}{yours}"
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float | bool)

@@ -1,0 +1,244 @@
+"""One training run from its parameters to what is stored of it: the wiring that notebooks and scripts share.
+
+In a script::
+
+    from hpa_lib.training import runs
+
+    result = runs.train("resnet18", out="outputs/demo", recipe="best", epochs=3, seed=1)
+
+The notebooks take the same steps one by one and show what each of them does: ``prepare``, ``load_fold``, ``build``,
+``fit``, ``save``.
+"""
+
+import difflib
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import pandas as pd
+
+from hpa_lib import models, paths, store
+from hpa_lib.data import cache, kaggle
+from hpa_lib.models import summary, weights
+from hpa_lib.training import batches, checkpoints, device, imbalance, loop, predict, recipes
+
+NOT_SETTINGS = {  # lines that do not shape the weights of a run; all others must be equal for a resume
+    "recipe",  # the lines that it sets are compared instead
+    "out",
+    "run",
+    "workers",
+    "jit",
+    "tta",
+    "start_over",
+}
+
+
+class Run(NamedTuple):
+    """What a training run is, before anything is loaded."""
+
+    network: str  # a key of models.MODELS
+    name: str
+    out: Path  # its run set
+    lines: dict  # every parameter in force, lower-case names, see recipes.lines_in_force
+    hardware: dict  # from device.setup
+    description: dict  # data/dataset.json of the run set
+
+
+class Fold(NamedTuple):
+    """The cached images, and which of them train, validate and judge."""
+
+    ids: np.ndarray  # str (N,)
+    images: np.ndarray  # uint8 (N, S, S, 4), mapped from disk
+    labels: np.ndarray  # uint8 (N, 28)
+    rows: dict[str, np.ndarray]  # "train", "val", "holdout" -> int (M,)
+
+
+def train(network: str, out: str | Path = "", recipe: str = "own", **lines) -> dict:
+    """Train one network and store the run; the record that is stored as ``result.json``.
+
+    A finished run with the same settings is not trained again: its record is returned. A stopped one goes on from its
+    last finished epoch.
+
+    Args:
+        network: a key of ``models.MODELS``.
+        out: the run set, in which notebook 00 has run; ``""`` as in ``paths.find_out``.
+        recipe: a key of ``recipes.RECIPES``, or such as ``"best without SAMPLING"``.
+        lines: parameters of the training notebooks in lower case, such as ``epochs=3``; they win over the recipe.
+
+    Raises:
+        ValueError: an unknown network, recipe or parameter, or a stored run of this name with other settings.
+        store.MissingInput: notebook 00 has not run.
+    """
+    known = recipes.DEFAULTS.keys() | models.BLOCK_LINES.get(network, {}).keys()
+    for name in lines.keys() - known:
+        near = difflib.get_close_matches(name, known, n=1)
+        raise ValueError(f"no parameter {name}: " + (f"did you mean {near[0]}?" if near else ", ".join(sorted(known))))
+    run = prepare(network, recipes.complete(recipe, models.BLOCK_LINES.get(network, {}) | lines | {"out": str(out)}))
+    fold = load_fold(run)
+    model, origin = build(run, fold)
+    stored = _find_finished(run, origin)
+    if stored:
+        return stored
+    history = fit(run, fold, model, origin)
+    return save(run, fold, model, origin, history)
+
+
+def prepare(network: str, lines: dict) -> Run:
+    """Seed everything, choose precision and name, and read what the run set says about its data.
+
+    Args:
+        network: a key of ``models.MODELS``.
+        lines: all parameters in force, from ``recipes``.
+
+    Raises:
+        ValueError: an unknown network or precision, a bad run name, or channels that the data lacks.
+        store.MissingInput: notebook 00 has not run.
+    """
+    if network not in models.MODELS:
+        raise ValueError(f"network {network!r}: use one of {', '.join(models.MODELS)}")
+    out = paths.find_out(lines["out"])
+    description = store.load_json(out, "data/dataset.json")
+    kaggle.check_channels(description, lines["channels"])
+    hardware = device.setup(lines["precision"], lines["seed"], network)
+    dial = lines["class_weights"] if lines["recipe"] == "own" else re.sub(r"[ ,]+", "-", lines["recipe"])
+    name = lines["run"] or store.run_name(network, lines["channels"], dial, lines["fold"], lines["seed"])
+    store.run_folder(out, name)  # refuses a bad name before anything is loaded
+    return Run(network, name, out, lines, hardware, description)
+
+
+def load_fold(run: Run) -> Fold:
+    """The cached images of the run set and their parts: one fold validates, fold -1 is the hold-out."""
+    ids, labels, _, folds = store.load_split(run.out)
+    cache_ids, images = cache.load(run.out / "cache" / f"train_{run.lines['image_size']}")
+    rows, val = cache.find_rows(cache_ids, ids), folds == run.lines["fold"]
+    cache_labels = np.zeros((len(cache_ids), labels.shape[1]), np.uint8)
+    cache_labels[rows] = labels
+    parts = {"train": rows[~val & (folds >= 0)], "val": rows[val], "holdout": rows[folds == -1]}
+    return Fold(cache_ids, images, cache_labels, parts)
+
+
+def class_weights(run: Run, fold: Fold) -> np.ndarray:
+    """Float32 (28,): the class weights in force, from the counts of the training part."""
+    return imbalance.class_weights(fold.labels[fold.rows["train"]].sum(axis=0), run.lines["class_weights"])
+
+
+def sampling_weights(run: Run, fold: Fold) -> np.ndarray | None:
+    """Float64 (M,): how often each training image is sampled, or None where each is seen once per epoch."""
+    power = run.lines["sampling"]
+    return imbalance.sampling_weights(fold.labels[fold.rows["train"]], power) if power else None
+
+
+def build(run: Run, fold: Fold) -> tuple[keras.Model, dict]:
+    """The network with its first weights, and the record of ``models.weights.start``.
+
+    With ``prior_bias`` the last bias starts at the classes' frequencies, except where the weights are a file of the
+    user's own.
+    """
+    lines = run.lines
+    block_lines = {name: lines[name] for name in models.BLOCK_LINES.get(run.network, {})}
+    with device.scope():
+        model = models.MODELS[run.network](lines["image_size"], lines["channels"], **block_lines)
+    from_file = lines["weights"] != "scratch"
+    origin = weights.start(model, pretrained=from_file, path=lines["weights"] if from_file else "")
+    if lines["prior_bias"] and origin["weights"] != "own file":
+        prior = imbalance.prior_logits(fold.labels[fold.rows["train"]], class_weights(run, fold))
+        model.get_layer("logits").bias.assign(prior)
+    return model, origin
+
+
+def resolve(run: Run, origin: dict) -> dict:
+    """Learning rate, batch size, workers and XLA as they come into force, see ``device.resolve``."""
+    given = {name: run.lines[name] for name in ("learning_rate", "batch_size", "workers", "jit")}
+    return device.resolve(run.network, origin["weights"], run.hardware, **given)
+
+
+def settings(run: Run, origin: dict) -> dict:
+    """All that shapes the weights: the lines in force without ``NOT_SETTINGS``, the data and where the weights began.
+
+    A line that is added to a parameters cell is in here by itself, so a resume cannot miss it.
+    """
+    resolved = resolve(run, origin)
+    lines = {name: value for name, value in run.lines.items() if name not in NOT_SETTINGS}
+    lines |= {"model": run.network, "precision": run.hardware["precision"]}
+    lines |= {name: resolved[name] for name in ("learning_rate", "batch_size")}
+    lines |= {"weights": origin["weights"], "weights_file": Path(origin["file"]).name}
+    return lines | {"data_hash": run.description["data_hash"], "split": store.split_digest(run.out)}
+
+
+def make_batches(run: Run, fold: Fold, batch_size: int, workers: int) -> tuple[batches.ImageBatches, ...]:
+    """The training part, shuffled and augmented, and the validation part in order."""
+    seen = {"augmentation": run.lines["augment"], "mix": run.lines["mix"], "seed": run.lines["seed"]}
+    seen |= {"sampling": sampling_weights(run, fold), "workers": workers, "shuffle": True}
+    train_part = batches.ImageBatches(fold.images, fold.labels, fold.rows["train"], batch_size, **seen)
+    return train_part, batches.ImageBatches(fold.images, fold.labels, fold.rows["val"], batch_size)
+
+
+def example_images(run: Run, fold: Fold, epochs: int) -> np.ndarray:
+    """The first training image, as stored and as each of the first epochs shows it; uint8 (1 + epochs, S, S, 4)."""
+    first = fold.rows["train"][:8]  # its neighbours are what it may be mixed with
+    seen = {"augmentation": run.lines["augment"], "mix": run.lines["mix"], "seed": run.lines["seed"]}
+    examples = batches.ImageBatches(fold.images, fold.labels, first, **seen)
+    return np.stack([fold.images[first[0]], *batches.first_images(examples, epochs)])
+
+
+def fit(run: Run, fold: Fold, model: keras.Model, origin: dict) -> pd.DataFrame:
+    """Train with ``loop.fit``, the head alone first where ``head_epochs`` asks for it; its history.
+
+    The weights of the best epoch are left in ``model``.
+    """
+    resolved, folder, wanted = resolve(run, origin), store.run_folder(run.out, run.name), settings(run, origin)
+    train_part, val_part = make_batches(run, fold, resolved["batch_size"], resolved["workers"])
+    options = {"class_weights": class_weights(run, fold), "jit_compile": resolved["jit_compile"]}
+    options["start_over"] = run.lines["start_over"]
+    if run.lines["head_epochs"]:
+        models.set_backbone_trainable(model, False)
+        head = wanted | {"epochs": run.lines["head_epochs"], "ema": 0.0, "patience": 0}
+        loop.fit(model, train_part, val_part, folder / "head", settings=head, **options)
+        models.set_backbone_trainable(model, True)
+    return loop.fit(model, train_part, val_part, folder, settings=wanted, **options)
+
+
+def save(run: Run, fold: Fold, model: keras.Model, origin: dict, history: pd.DataFrame) -> dict:
+    """Store the probabilities of validation, hold-out and test, the model and, last, the record ``result.json``.
+
+    Returns:
+        The record.
+    """
+    lines = run.lines
+    for part in ("val", "holdout"):
+        probs = predict.predict_probs(model, fold.images, fold.rows[part], turns=lines["tta"])
+        store.save_probs(run.out, run.name, part, fold.ids[fold.rows[part]], probs)
+    if run.description["test_images"]:
+        test_ids, test_images = cache.load(run.out / "cache" / f"test_{lines['image_size']}")
+        probs = predict.predict_probs(model, test_images, np.arange(len(test_ids)), turns=lines["tta"])
+        store.save_probs(run.out, run.name, "test", test_ids, probs)
+    folder = store.run_folder(run.out, run.name)
+    store.write_atomic(folder / "model.keras", loop.without_optimizer(model).save)
+    result = make_record(run, fold, model, origin, history)
+    store.save_json(run.out, f"runs/{run.name}/result.json", result)
+    return result
+
+
+def make_record(run: Run, fold: Fold, model: keras.Model, origin: dict, history: pd.DataFrame) -> dict:
+    """The record of a finished run: its settings, scores of its best epoch, cost, and what it was made with."""
+    wanted, best = settings(run, origin), history.loc[history["val_macro_ap"].idxmax()]
+    record = {"run": run.name, "recipe": run.lines["recipe"], **wanted, **resolve(run, origin), "settings": wanted}
+    record |= {"tta": run.lines["tta"], "synthetic": run.description["synthetic"]}
+    record |= {"class_weight_values": class_weights(run, fold), "best_epoch": best["epoch"]}
+    record |= {"val_macro_ap": best["val_macro_ap"], "val_macro_f1": best["val_macro_f1"]}
+    record |= {"seconds": history["seconds"].sum(), "images_per_second": history["images_per_second"].median()}
+    record |= {"parameters": model.count_params(), "flops": summary.count_flops(model), "weights_file": origin["file"]}
+    record |= {"hardware": run.hardware, "peak_memory_mb": device.peak_memory_mb()}
+    return record | {"versions": device.versions()}
+
+
+def _find_finished(run: Run, origin: dict) -> dict | None:
+    """The stored record of this very run, with these settings and this many turns, or None."""
+    path = store.run_folder(run.out, run.name) / "result.json"
+    if run.lines["start_over"] or not path.exists():
+        return None
+    stored = store.load_json(run.out, f"runs/{run.name}/result.json")
+    wanted = checkpoints.same_as_stored(settings(run, origin))
+    return stored if stored.get("settings") == wanted and stored.get("tta") == run.lines["tta"] else None

@@ -1,0 +1,74 @@
+"""One dial: what a recipe sets, what of it a user's own line replaces, and that the notebooks hold the same defaults."""
+
+import pytest
+
+from hpa_lib import models, paths
+from hpa_lib.running import plan
+from hpa_lib.training import recipes
+
+NETWORKS = {"02": "densenet", "03": "resnet18", "04": "inception_v2"}
+
+
+def cell(**changed):
+    """The names of a notebook after its parameters cell, and a few that are no lines."""
+    names = {name.upper(): value for name, value in (recipes.DEFAULTS | changed).items()}
+    return names | {"plan": plan, "In": ["..."], "exit": exit, "CELLS": ["a list is no line"]}
+
+
+def test_own_leaves_the_lines_as_they_are():
+    assert recipes.lines_in_force(cell(epochs=3)) == recipes.DEFAULTS | {"epochs": 3}
+
+
+@pytest.mark.parametrize("name", set(recipes.RECIPES) - {"own"})
+def test_a_recipe_sets_its_lines_and_no_other(name):
+    lines = recipes.lines_in_force(cell(recipe=name, fold=2))
+    assert lines == recipes.DEFAULTS | {"fold": 2} | recipes.RECIPES[name] | {"recipe": name}
+
+
+def test_a_line_of_the_users_wins_and_both_are_told():
+    lines = recipes.lines_in_force(cell(recipe="best", loss="focal", ema=0.5))
+    assert (lines["loss"], lines["ema"], lines["sampling"]) == ("focal", 0.5, 0.5)
+    told = recipes.describe(lines)
+    assert told.startswith("recipe best: ") and told.endswith(" | yours: LOSS focal, EMA 0.5") and "TTA 8" in told
+
+
+def test_a_line_can_be_left_out_of_a_recipe():
+    lines = recipes.lines_in_force(cell(recipe="best without SAMPLING, tta"))
+    assert (lines["sampling"], lines["tta"]) == (0.0, 1)
+    assert lines["loss"] == "bce+soft_f1"
+
+
+def test_in_a_script_a_given_line_wins_whatever_its_value():
+    lines = recipes.complete("best", {"sampling": 0.0, "epochs": 2})
+    assert (lines["sampling"], lines["ema"], lines["epochs"], lines["recipe"]) == (0.0, 0.98, 2, "best")
+    assert lines.keys() == recipes.DEFAULTS.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("bets", "did you mean best"),
+        ("report", "use one of own, study"),
+        ("best without LEARNING_RATE", "cannot leave out LEARNING_RATE"),
+        ("own without LOSS", "own sets nothing"),
+    ],
+)
+def test_an_unknown_recipe_is_refused(name, told):
+    with pytest.raises(ValueError, match=told):
+        recipes.find_recipe(name)
+
+
+def test_recipes_set_the_same_known_lines():
+    """Two recipes that set different lines could not be compared: what one leaves to the default, the other changes."""
+    sets = [set(lines) for name, lines in recipes.RECIPES.items() if name != "own"]
+    assert all(lines == sets[0] for lines in sets) and sets[0] <= recipes.DEFAULTS.keys()
+    study, weighted = recipes.RECIPES["study"], recipes.RECIPES["class_weights"]
+    assert [name for name in study if study[name] != weighted[name]] == ["class_weights"]
+
+
+@pytest.mark.parametrize("number", NETWORKS)
+def test_the_notebooks_hold_the_defaults(number):
+    parameters = plan.read_parameters(plan.find_notebook(paths.PROJECT / "notebooks", number))
+    found = {name.lower(): parameter.default for name, parameter in parameters.items()}
+    assert found == recipes.DEFAULTS | models.BLOCK_LINES[NETWORKS[number]]
+    assert list(parameters)[:7] == ["RECIPE", "OUT", "RUN", "IMAGE_SIZE", "CLASS_WEIGHTS", "EPOCHS", "SEED"]

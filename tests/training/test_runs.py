@@ -1,0 +1,112 @@
+"""One run from its parameters to what is stored, the same in a script and in the notebooks."""
+
+import nbformat
+import numpy as np
+import pytest
+
+from hpa_lib import models, paths, store
+from hpa_lib.data import cache, kaggle, splits
+from hpa_lib.training import recipes, runs
+
+SMALL = {"image_size": 64, "epochs": 1, "batch_size": 16, "precision": "float32"}
+
+
+@pytest.fixture
+def run_set(tiny_dataset, tmp_path):
+    """What notebook 00 leaves of 84 random images: split, cache and description."""
+    data, out = tiny_dataset(images=84, test_images=5, size=64), tmp_path / "out"
+    ids, labels = kaggle.read_labels(data / "train.csv")
+    folds = splits.make_folds(labels, np.arange(84), 3, 0)
+    store.save_split(out, ids, labels, np.arange(84), np.where(folds == 2, -1, folds))
+    for part, part_ids in (("train", ids), ("test", [f"test-{number:04d}" for number in range(5)])):
+        cache.build(data, part_ids, part, 64, out / "cache", workers=1)
+    description = {"path": str(data), "synthetic": True, "test_images": 5, "data_hash": kaggle.fingerprint(data)}
+    store.save_json(out, "data/dataset.json", description)
+    return out
+
+
+def test_a_script_trains_in_one_call_and_finds_the_run_again(run_set, capsys):
+    result = runs.train("densenet", out=run_set, recipe="best", tta=2, seed=1, **SMALL)
+    assert (result["run"], result["recipe"], result["tta"]) == ("densenet-rgby-best-seed1", "best", 2)
+    assert (result["loss"], result["sampling"], result["synthetic"]) == ("bce+soft_f1", 0.5, True)
+    assert store.list_runs(run_set) == [result["run"]]
+    ids, probs = store.load_probs(run_set, result["run"], "test")
+    assert ids[0] == "test-0000" and probs.shape == (5, 28)
+    _, _, _, folds = store.load_split(run_set)
+    assert len(store.load_probs(run_set, result["run"], "val")[0]) == (folds == 0).sum()
+    capsys.readouterr()
+    again = runs.train("densenet", out=run_set, recipe="best", tta=2, seed=1, **SMALL)
+    assert "epoch" not in capsys.readouterr().out and again["seconds"] == result["seconds"]
+    with pytest.raises(ValueError, match=r"other settings \(loss 'bce\+soft_f1' -> 'bce'\)"):
+        runs.train("densenet", out=run_set, recipe="best", tta=2, seed=1, loss="bce", **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("network", "given", "told"),
+    [
+        ("densnet", {}, "network 'densnet': use one of densenet"),
+        ("densenet", {"epoch": 3}, "no parameter epoch: did you mean epochs"),
+        ("densenet", {"shortcut": False}, "no parameter shortcut"),
+        ("resnet18", {"recipe": "bets"}, "did you mean best"),
+        ("resnet18", {"run": "a,b"}, "run name 'a,b'"),
+        ("resnet18", {"augment": "report"}, "augmentation 'report' is called 'study' now"),
+    ],
+)
+def test_bad_requests_are_told_before_anything_is_trained(run_set, network, given, told):
+    with pytest.raises(ValueError, match=told):
+        runs.train(network, out=run_set, **SMALL, **given)
+    assert not list(run_set.glob("runs/*/checkpoints"))
+
+
+def test_the_last_bias_starts_at_the_frequencies_only_where_asked(run_set):
+    for prior_bias in (True, False):
+        lines = recipes.complete("own", SMALL | {"out": str(run_set), "prior_bias": prior_bias, "concatenate": True})
+        run = runs.prepare("densenet", lines)
+        bias = runs.build(run, runs.load_fold(run))[0].get_layer("logits").bias.numpy()
+        assert bias.any() == prior_bias
+
+
+@pytest.mark.parametrize("network", models.BLOCK_LINES)
+def test_a_line_takes_the_block_away(network):
+    ((line, default),) = models.BLOCK_LINES[network].items()
+    whole, plain = (models.MODELS[network](64, width=0.25, **{line: value}) for value in (default, not default))
+    kinds = [type(layer).__name__ for layer in plain.layers]
+    assert "Add" not in kinds and "Concatenate" not in kinds
+    assert [layer.name for layer in whole.layers if layer.name.startswith("head")] == [
+        layer.name for layer in plain.layers if layer.name.startswith("head")
+    ]
+    assert whole.get_layer("logits").input.shape == plain.get_layer("logits").input.shape
+
+
+def run_cells(number, added="", **values):
+    """The training notebook in this process up to its fit: the wiring itself, without a kernel or a figure."""
+    (path,) = (paths.PROJECT / "notebooks").glob(f"{number}_*.ipynb")
+    cells = {cell.id: cell.source for cell in nbformat.read(path, as_version=4).cells}
+    lines = "".join(f"\n{name.upper()} = {value!r}" for name, value in values.items())
+    names = {}
+    for name in ("parameters", "setup", "load-data", "build-model", "fit"):
+        exec(cells[name] + (f"\n{added}{lines}" if name == "parameters" else ""), names)
+    return names
+
+
+def test_a_parameter_added_to_a_notebook_is_compared_by_itself(run_set, capsys):
+    values = SMALL | {"out": str(run_set), "run": "mine"}
+    run_cells("02", **values)
+    capsys.readouterr()
+    run_cells("02", **values)
+    assert "already trained" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"\(label_smoothing not named -> 0.1\)"):
+        run_cells("02", added="LABEL_SMOOTHING: float = 0.1", **values)
+    with pytest.raises(ValueError, match=r"\(sampling 0.0 -> 0.5\)"):
+        run_cells("02", **values, sampling=0.5)
+    run_cells("02", **values, workers=3, tta=4, jit="off")  # these shape no weights
+    assert "already trained" in capsys.readouterr().out
+
+
+def test_notebook_and_script_train_the_very_same_network(run_set):
+    model = run_cells("02", out=str(run_set), run="notebook", **SMALL)["model"]
+    runs.train("densenet", out=run_set, run="script", **SMALL)
+    stored = store.run_folder(run_set, "script") / "model.keras"
+    script = models.MODELS["densenet"](64)
+    script.load_weights(stored)
+    assert all((ours == theirs).all() for ours, theirs in zip(model.get_weights(), script.get_weights(), strict=True))
