@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import hpa_lib
 from hpa_lib import paths
 
 LIBRARY, GENERATOR = paths.PROJECT / "hpa_lib", paths.PROJECT / "hpa_synth"
@@ -40,6 +41,7 @@ WORK_AT_IMPORT = {
     "os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')",  # __init__.py: these three must come before TensorFlow
     "os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')",
     "sys.meta_path.insert(0, startup.QuietTensorFlow())",
+    "sys.meta_path.append(types.SimpleNamespace(find_spec=refuse_moved))",
 }
 PROBABILITIES = {"prob", "probs", "probability", "probabilities", "val_probs", "test_probs", "holdout_probs"}
 MODULES = sorted([*LIBRARY.rglob("*.py"), *GENERATOR.rglob("*.py")])
@@ -249,3 +251,14 @@ def test_library_is_imported_without_unix_modules():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    "old", [*hpa_lib.RENAMED, "metrics", "losses", "cache", "profiles", "synthetic", "synthetic.field"]
+)
+def test_an_old_import_says_where_the_module_is_now(old):
+    package, _, name = f"hpa_lib.{old}".rpartition(".")
+    for statement in (f"from {package} import {name}", f"import hpa_lib.{old}"):
+        with pytest.raises(ModuleNotFoundError, match=r"hpa_lib\.[a-z.]+ is \S+ now: change the import") as error:
+            exec(statement)
+        assert str(error.value).split(" is ")[1].split(" ")[0] in NAMES

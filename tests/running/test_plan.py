@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from throwaway import write_notebook
 
+from hpa_lib import paths
 from hpa_lib.running import plan
 
 STEPS = [
@@ -247,3 +248,19 @@ def test_a_copy_of_a_notebook_is_named_with_the_remedy(tmp_path):
         write_notebook(tmp_path / name)
     with pytest.raises(plan.Refused, match=r"found 05_a-Copy1.ipynb and 05_a.ipynb.*: move or rename the others"):
         plan.find_notebook(tmp_path, "05")
+
+
+def test_a_recipe_is_checked_before_anything_starts():
+    folder, step = paths.PROJECT / "notebooks", ("02_best", "02", {"RECIPE": "best"})
+    (planned,) = plan.make_plan([step], folder, settings={"LOSS": "focal", "EPOCHS": "2"})
+    assert planned.parameters == {"RECIPE": "best", "LOSS": "focal", "EPOCHS": 2}
+    plan.make_plan([step], folder, settings={"RECIPE": "best without SAMPLING", "SAMPLING": "0"})
+    with pytest.raises(plan.Refused, match="step 02_best: RECIPE 'bets': did you mean best"):
+        plan.make_plan([step], folder, settings={"RECIPE": "bets"})
+    told = (
+        "SAMPLING 0.0 is the default, which gives way to the 0.5 of recipe best: use -p RECIPE 'best without SAMPLING'"
+    )
+    with pytest.raises(plan.Refused, match=told):
+        plan.make_plan([step], folder, settings={"SAMPLING": "0"})
+    with pytest.raises(plan.Refused, match="use -p RECIPE 'best without EMA, TTA' instead"):
+        plan.make_plan([step], folder, settings={"RECIPE": "best without EMA", "TTA": "1"})

@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import keras
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import train_tiny
 
-from hpa_lib import models, store
+from hpa_lib import models, paths, store
 from hpa_lib.decisions import metrics, thresholds
 from hpa_lib.training import batches, checkpoints, loop, losses, predict
 
@@ -253,3 +254,17 @@ def test_the_score_of_an_epoch_follows_the_rule_for_empty_rows():
     filled = thresholds.fill_empty_rows(np.zeros_like(probs, np.uint8), probs)
     row = loop.evaluate(model, val, losses.make_loss("bce", np.ones(28)))
     assert row["val_macro_f1"] == pytest.approx(metrics.macro_f1(labels, filled)) and row["val_macro_f1"] > 0
+
+
+def test_the_loop_that_notebook_02_quotes_trains(capsys):
+    """The lines in its Markdown, run as they are printed."""
+    (path,) = (paths.PROJECT / "notebooks").glob("02_*.ipynb")
+    text = next(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.id == "training")
+    lines = text.split("```python\n")[1].split("```")[0]
+    train, val = train_tiny.tiny_parts()
+    names = {"model": train_tiny.tiny_model(), "train": train, "val": val, "loop": loop, "losses": losses}
+    names |= {"settings": train_tiny.SETTINGS | {"epochs": 2}, "class_weights": np.ones(28)}
+    exec(lines, names)
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 2 and len(lines.splitlines()) == 6
+    assert printed[1].startswith("2 {'val_loss'") and "val_macro_ap" in printed[1]

@@ -1,4 +1,4 @@
-"""One dial: what a recipe sets, what of it a user's own line replaces, and that the notebooks hold the same defaults."""
+"""One dial: what a recipe sets, which lines the user replaces, and that the notebooks hold the same defaults."""
 
 import pytest
 
