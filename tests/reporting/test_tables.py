@@ -2,7 +2,6 @@ import shutil
 
 import fake_runs
 import numpy as np
-import pandas as pd
 import pytest
 
 from hpa_lib import store
@@ -173,13 +172,6 @@ def test_the_study_stands_beside_under_its_own_name(out, answers):
     table = tables.study_table(tables.summary_table(out, tables.run_table(out, answers)), "hold-out", synthetic=True)
     assert table["macro F1"].tolist()[:2] == [0.46, 0.656]
     assert "SYNTHETIC" in table["measured on"].iloc[-1] and "Kaggle" in table["measured on"].iloc[0]
-
-
-def test_the_page_holds_tables_and_escapes_texts(out):
-    table = pd.DataFrame({"class": ["Rods & rings"], "F1": [0.25]})
-    path = tables.write_html(out, "A <title>", [("One", "a < b", [table])], synthetic=True)
-    page = path.read_text()
-    assert "Rods &amp; rings" in page and "0.250" in page and "a &lt; b" in page and "SYNTHETIC DATA" in page
 
 
 def test_a_run_that_notebook_05_did_not_take_is_left_out_by_name(out, tmp_path):
