@@ -254,7 +254,7 @@ def _wrong_type(name: str, value: object, parameter: Parameter) -> str:
 
 
 def _unknown(name: str, notebooks: list[Path], known: Iterable[str]) -> str:
-    """The sentence about a parameter that none of ``notebooks`` has; it names the notebook of the folder that has it."""
+    """The sentence about a parameter that ``notebooks`` lack; it names the notebook of their folder that has it."""
     numbered = sorted(notebooks[0].parent.glob("[0-9]*_*.ipynb"))
     owners = [path.name for path in numbered if name in read_parameters(path)]
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
