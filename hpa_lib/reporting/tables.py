@@ -57,15 +57,16 @@ def load_answers(out: Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def notices(out: Path) -> list[str]:
-    """What a reader of the scores must know: thresholds and rule, runs left out, test images without an answer."""
-    decision, chosen = store.load_decision(out, "ensemble"), store.load_decision(out, "thresholds")
-    rule = "get their most probable class" if chosen["fill_empty"] else "stay empty"
+    """What a reader of the scores must know: how choices were made, runs left out, test images without an answer."""
+    decision, tuning = store.load_decision(out, "ensemble"), store.load_decision(out, "thresholds")
+    rule = "get their most probable class" if tuning["fill_empty"] else "stay empty"
     sentences = [
-        f"Thresholds: {chosen['recommended']} (chosen by {chosen['chosen_by']}). Images that no class reaches {rule}. "
-        f"The union is of {' and '.join(decision['pair'])}."
+        f"Thresholds: {tuning['recommended']} (chosen by {tuning['chosen_by']}). Images that no class reaches {rule}. "
+        f"The union is of {' and '.join(decision['pair'])}. "
+        f"The row 'chosen' is {decision['chosen']} (chosen by {decision['chosen_by']})."
     ]
     stale = store.stale_runs(out)
-    unseen = [run for run in store.list_runs(out) if run not in chosen["thresholds"]]
+    unseen = [run for run in store.list_runs(out) if run not in tuning["thresholds"]]
     if stale:
         sentences.append(f"Left out, since they were trained on another split: {', '.join(stale)}.")
     if unseen:

@@ -39,7 +39,7 @@ def complete(out):
     members = {run: [run] for run in RUNS}
     scores = {"union of two": 0.31, "mean": 0.42, **dict.fromkeys(RUNS, 0.3)}
     ensemble = {"members": members, "pair": list(RUNS)[:2], "chosen": "mean", "macro_f1": scores, "fill_empty": True}
-    ensemble |= {"runs": decision["runs"], "dropped": [], "fallback": "0"}
+    ensemble |= {"runs": decision["runs"], "dropped": [], "fallback": "0", "chosen_by": "parameter"}
     store.save_json(out, "decisions/ensemble.json", ensemble)
 
 
@@ -204,6 +204,7 @@ def test_dropped_test_images_and_missing_ones_are_said_aloud(out, tmp_path):
         "Thresholds: global" in first
         and "get their most probable class" in first
         and " and ".join(list(RUNS)[:2]) in first
+        and "The row 'chosen' is mean (chosen by parameter)" in first
     )
     folder = shutil.copytree(out, tmp_path / "out")
     decision = store.load_json(folder, "decisions/ensemble.json")
