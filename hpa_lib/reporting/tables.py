@@ -1,7 +1,5 @@
-"""Gathers what a run set has stored into the study's tables, and writes them with the figures as one HTML page."""
+"""What a run set has stored, gathered into the tables of the study."""
 
-import base64
-import html
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,14 +14,6 @@ from hpa_lib.decisions import bootstrap, ensemble, metrics, thresholds
 # its steps is not at hand, so the tables leave those places empty instead of guessing.
 STUDY_PUBLIC = {"ensemble of two submissions": 0.46}
 WINNER_PUBLIC = 0.656
-
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; display: block; overflow-x: auto }
-td, th { padding: .2rem .7rem; text-align: right }
-th { border-bottom: 2px solid #444 } td:first-child, th:first-child { text-align: left }
-tr:nth-child(even) { background: #f4f4f4 } img { max-width: 100% } .stamp { color: #D55E00; font-weight: bold }
-"""
 
 
 def judged_part(out: Path) -> tuple[str, str]:
@@ -60,22 +50,23 @@ def load_answers(out: Path) -> dict[str, dict[str, np.ndarray]]:
             tuned = thresholds.apply(probs, np.array(decision["thresholds"][run][decision["recommended"]]))
         answer["tuned_unfilled"] = tuned
         for name in ("half", "tuned"):
-            bare = answer[f"{name}_unfilled"]
-            answer[name] = thresholds.fill_empty_rows(bare, probs) if decision["fill_empty"] else bare
+            unfilled = answer[f"{name}_unfilled"]
+            answer[name] = thresholds.fill_empty_rows(unfilled, probs) if decision["fill_empty"] else unfilled
         answers[run] = answer
     return answers
 
 
 def notices(out: Path) -> list[str]:
-    """What a reader of the scores must know: thresholds and rule, runs left out, test images without an answer."""
-    decision, chosen = store.load_decision(out, "ensemble"), store.load_decision(out, "thresholds")
-    rule = "get their most probable class" if chosen["fill_empty"] else "stay empty"
+    """What a reader of the scores must know: how choices were made, runs left out, test images without an answer."""
+    decision, tuning = store.load_decision(out, "ensemble"), store.load_decision(out, "thresholds")
+    rule = "get their most probable class" if tuning["fill_empty"] else "stay empty"
     sentences = [
-        f"Thresholds: {chosen['recommended']} (chosen by {chosen['chosen_by']}). Images that no class reaches {rule}. "
-        f"The union is of {' and '.join(decision['pair'])}."
+        f"Thresholds: {tuning['recommended']} (chosen by {tuning['chosen_by']}). Images that no class reaches {rule}. "
+        f"The union is of {' and '.join(decision['pair'])}. "
+        f"The row 'chosen' is {decision['chosen']} (chosen by {decision['chosen_by']})."
     ]
     stale = store.stale_runs(out)
-    unseen = [run for run in store.list_runs(out) if run not in chosen["thresholds"]]
+    unseen = [run for run in store.list_runs(out) if run not in tuning["thresholds"]]
     if stale:
         sentences.append(f"Left out, since they were trained on another split: {', '.join(stale)}.")
     if unseen:
@@ -90,31 +81,6 @@ def notices(out: Path) -> list[str]:
     if not store.load_json(out, "data/dataset.json")["test_images"]:
         sentences.append("There are no test images, so there is no submission.")
     return sentences
-
-
-def _gain(answers: Sequence[dict], preds: str, baselines: Sequence[dict], baseline: str, draws: int, seed: int) -> dict:
-    """The mean gain over seeds of label sets ``preds`` over ``baseline``, with an interval: see ``over_seeds``.
-
-    Args:
-        answers, baselines: one answer for each seed, in the same order and on the same images.
-        preds, baseline: the keys of the label sets to compare.
-    """
-    values, resampled = [], []
-    for answer, other in zip(answers, baselines, strict=True):
-        options = {"groups": answer["groups"], "draws": draws, "seed": seed}
-        gains, value = bootstrap.resample_gains(answer["labels"], answer[preds], other[baseline], **options)
-        values.append(value)
-        resampled.append(gains)
-    gain = bootstrap.over_seeds(np.array(values), np.array(resampled))
-    return {"gain": gain["estimate"], "low": gain["low"], "high": gain["high"], "each seed": _signed(values)}
-
-
-def _signed(values: Sequence[float]) -> str:
-    return " ".join(f"{value:+.3f}" for value in values)
-
-
-def _mean_f1(answers: Sequence[dict], preds: str) -> float:
-    return float(np.mean([metrics.macro_f1(answer["labels"], answer[preds]) for answer in answers]))
 
 
 def run_table(out: Path, answers: dict) -> pd.DataFrame:
@@ -151,26 +117,21 @@ def weights_table(out: Path, answers: dict, draws: int = 1000, seed: int = 0) ->
     Columns: model, class weights, seeds (how many), without, with (means over the seeds), gain with its 95 % interval
     (low, high; images and, from two seeds on, seeds), each seed's gain, and the gain where empty rows stay empty.
     """
-    plain, weighted = {}, {}
+    rows = []
     for run in answers:
         result = store.load_json(out, f"runs/{run}/result.json")
-        scheme, settings = result["class_weights"], _settings_but_weights_and_seed(result)
-        of_seeds = plain.setdefault(settings, {}) if scheme == "none" else weighted.setdefault((settings, scheme), {})
-        of_seeds[result["seed"]] = run
+        row = {"run": run, "settings": _settings_but_weights_and_seed(result)}
+        rows.append(row | {name: result[name] for name in ("model", "class_weights", "seed")})
+    runs = pd.DataFrame(rows).drop_duplicates(["settings", "class_weights", "seed"], keep="last")
+    is_plain = runs["class_weights"] == "none"
+    twins = runs[~is_plain].merge(runs[is_plain], on=["settings", "seed"], suffixes=("", "_plain"))
     rows = []
-    for (settings, scheme), of_seeds in weighted.items():
-        seeds = sorted(of_seeds.keys() & plain.get(settings, {}).keys())
-        if not seeds:
-            continue
-        with_weights = [answers[of_seeds[number]] for number in seeds]
-        twins = [answers[plain[settings][number]] for number in seeds]
-        model = store.load_json(out, f"runs/{of_seeds[seeds[0]]}/result.json")["model"]
-        row = {"model": model, "class weights": scheme, "seeds": len(seeds)}
-        row |= {"without": _mean_f1(twins, "half"), "with": _mean_f1(with_weights, "half")}
-        row |= _gain(with_weights, "half", twins, "half", draws, seed)
-        unfilled = _mean_f1(with_weights, "half_unfilled") - _mean_f1(twins, "half_unfilled")
-        rows.append({**row, "gain, unfilled": unfilled})
-    return pd.DataFrame(rows)
+    for (_, scheme), pairs in twins.groupby(["settings", "class_weights"], sort=False):
+        pairs = pairs.sort_values("seed")
+        without, with_weights = [answers[run] for run in pairs["run_plain"]], [answers[run] for run in pairs["run"]]
+        row = {"model": pairs["model"].iloc[0], "class weights": scheme, "seeds": len(pairs)}
+        rows.append(row | _gain(without, with_weights, ("half", "half"), draws, seed))
+    return pd.DataFrame(rows).rename(columns={"before": "without", "after": "with"})
 
 
 def _settings_but_weights_and_seed(result: dict) -> str:
@@ -186,12 +147,36 @@ def thresholds_table(answers: dict, draws: int = 1000, seed: int = 0) -> pd.Data
     """
     rows = []
     for run, answer in answers.items():
-        gain = _gain([answer], "tuned", [answer], "half", draws, seed)
-        unfilled = _mean_f1([answer], "tuned_unfilled") - _mean_f1([answer], "half_unfilled")
-        row = {"run": run, "at .5": _mean_f1([answer], "half"), "tuned": _mean_f1([answer], "tuned")}
-        row |= {name: gain[name] for name in ("gain", "low", "high")}
-        rows.append({**row, "gain, unfilled": unfilled})
-    return pd.DataFrame(rows)
+        rows.append({"run": run} | _gain([answer], [answer], ("half", "tuned"), draws, seed))
+    return pd.DataFrame(rows).drop(columns="each seed").rename(columns={"before": "at .5", "after": "tuned"})
+
+
+def _gain(before: Sequence[dict], after: Sequence[dict], names: tuple[str, str], draws: int, seed: int) -> dict:
+    """What the label sets ``names[1]`` of ``after`` gain over ``names[0]`` of ``before``, as means over the seeds.
+
+    Args:
+        before, after: one answer for each seed, in the same order and on the same images.
+        names: keys of the label sets in the answers, such as ``("half", "tuned")``.
+
+    Returns:
+        ``before`` and ``after`` (macro F1), ``gain`` with its interval ``low``, ``high`` (``bootstrap.over_seeds``),
+        ``each seed`` (their gains as a text) and ``gain, unfilled``.
+    """
+    values, resampled = [], []
+    for base, answer in zip(before, after, strict=True):
+        options = {"groups": answer["groups"], "draws": draws, "seed": seed}
+        gains, value = bootstrap.resample_gains(answer["labels"], answer[names[1]], base[names[0]], **options)
+        values.append(value)
+        resampled.append(gains)
+    gain = bootstrap.over_seeds(np.array(values), np.array(resampled))
+    row = {"before": _mean_f1(before, names[0]), "after": _mean_f1(after, names[1]), "gain": gain["estimate"]}
+    row |= {"low": gain["low"], "high": gain["high"], "each seed": " ".join(f"{value:+.3f}" for value in values)}
+    unfilled = _mean_f1(after, f"{names[1]}_unfilled") - _mean_f1(before, f"{names[0]}_unfilled")
+    return row | {"gain, unfilled": unfilled}
+
+
+def _mean_f1(answers: Sequence[dict], name: str) -> float:
+    return float(np.mean([metrics.macro_f1(answer["labels"], answer[name]) for answer in answers]))
 
 
 def summary_table(out: Path, runs: pd.DataFrame) -> pd.DataFrame:
@@ -201,21 +186,22 @@ def summary_table(out: Path, runs: pd.DataFrame) -> pd.DataFrame:
     ensemble that notebook 06 chose, which ``submission.csv`` holds where there are test images.
     """
     decision = store.load_decision(out, "ensemble")
-    singles = zip(runs["run"], runs["F1 at .5"], runs["F1 tuned"], strict=True)
-    rows = [{"model": run, "at .5": half, "with thresholds": tuned} for run, half, tuned in singles]
-    members = decision["members"]
     part, fill = judged_part(out)[0], decision["fill_empty"]
-    loaded = {name: [store.load_probs(out, run, part) for run in joined] for name, joined in members.items()}
-    ids, probs = ensemble.align({name: ensemble.join_folds(fold_probs) for name, fold_probs in loaded.items()})
+    members = {}
+    for name, member_runs in decision["members"].items():
+        members[name] = ensemble.join_folds([store.load_probs(out, run, part) for run in member_runs])
+    ids, probs = ensemble.align(members)
     labels, _ = store.load_truth(out, ids)
-    unions = ensemble.union([thresholds.apply(probs[name], 0.5, fill) for name in decision["pair"]])
-    means = thresholds.apply(ensemble.mean(list(probs.values())), 0.5, fill)
-    for name, preds in {"union of two": unions, "mean": means}.items():
-        tuned = decision["macro_f1"][name]
-        rows.append({"model": f"ensemble: {name}", "at .5": metrics.macro_f1(labels, preds), "with thresholds": tuned})
-    chosen = decision["chosen"]
-    rows.append({"model": f"chosen: {chosen}", "at .5": np.nan, "with thresholds": decision["macro_f1"][chosen]})
-    return pd.DataFrame(rows)
+    union = ensemble.union([thresholds.apply(probs[name], 0.5, fill) for name in decision["pair"]])
+    mean = thresholds.apply(ensemble.mean(list(probs.values())), 0.5, fill)
+    tuned, chosen = decision["macro_f1"], decision["chosen"]
+    rows = [
+        *runs[["run", "F1 at .5", "F1 tuned"]].itertuples(index=False, name=None),
+        ("ensemble: union of two", metrics.macro_f1(labels, union), tuned["union of two"]),
+        ("ensemble: mean", metrics.macro_f1(labels, mean), tuned["mean"]),
+        (f"chosen: {chosen}", np.nan, tuned[chosen]),
+    ]
+    return pd.DataFrame(rows, columns=["model", "at .5", "with thresholds"])
 
 
 def rare_table(out: Path, answers: dict, number: int = 10) -> pd.DataFrame:
@@ -231,38 +217,9 @@ def rare_table(out: Path, answers: dict, number: int = 10) -> pd.DataFrame:
 
 def study_table(summary: pd.DataFrame, judged_on: str, synthetic: bool) -> pd.DataFrame:
     """What the original study and the competition's winner got on Kaggle's data, beside this run set's choice."""
-    data = f"this run set, {judged_on}{', SYNTHETIC data' if synthetic else ''}"
-    ours = summary.iloc[-1]
-    rows = [
-        (f"the study: {name}", "Kaggle's real test set, public part", score) for name, score in STUDY_PUBLIC.items()
-    ]
-    rows.append(("the competition's winner", "Kaggle's real test set, public part", WINNER_PUBLIC))
-    rows.append((ours["model"], data, ours["with thresholds"]))
+    on_kaggle = "Kaggle's real test set, public part"
+    rows = [(f"the study: {name}", on_kaggle, score) for name, score in STUDY_PUBLIC.items()]
+    rows.append(("the competition's winner", on_kaggle, WINNER_PUBLIC))
+    chosen, data = summary.iloc[-1], f"this run set, {judged_on}{', SYNTHETIC data' if synthetic else ''}"
+    rows.append((chosen["model"], data, chosen["with thresholds"]))
     return pd.DataFrame(rows, columns=["who", "measured on", "macro F1"])
-
-
-def write_html(out: Path, title: str, sections: Sequence[tuple], synthetic: bool) -> Path:
-    """``out/report.html``: one page that needs no other file.
-
-    Args:
-        out: the run set.
-        title: of the page.
-        sections: (heading, text, items); an item is a DataFrame or the name of a stored figure.
-        synthetic: True puts the stamp on top.
-    """
-    parts = [f"<h1>{html.escape(title)}</h1>"]
-    if synthetic:
-        parts.append('<p class="stamp">SYNTHETIC DATA: no score on this page is a measurement of real cells.</p>')
-    for heading, text, items in sections:
-        parts.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(text)}</p>")
-        parts += [_item(out, item) for item in items]
-    page = f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"
-    text = page + "\n".join(parts) + "</html>\n"
-    return store.write_atomic(Path(out) / "report.html", lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def _item(out: Path, item) -> str:
-    if isinstance(item, pd.DataFrame):
-        return item.to_html(index=False, float_format=lambda value: f"{value:.3f}", na_rep="", border=0)
-    picture = base64.b64encode(store.need(out, f"figures/{item}.png").read_bytes()).decode()
-    return f'<img alt="{html.escape(item)}" src="data:image/png;base64,{picture}">'

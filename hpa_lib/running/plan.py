@@ -82,7 +82,7 @@ def make_plan(
         parameters = read_parameters(notebook)
         known.update(parameters)
         for unknown in set(values) - set(parameters):
-            raise Refused(f"step {name}: {_unknown(unknown, notebook.name, parameters)}")
+            raise Refused(f"step {name}: {_unknown(unknown, [notebook], parameters)}")
         merged = {key: value for key, value in (fixed or {}).items() if key in parameters} | dict(values)
         checked = {key: check_value(key, value, parameters[key]) for key, value in merged.items()}
         given = {key: read_value(key, text, parameters[key]) for key, text in settings.items() if key in parameters}
@@ -91,7 +91,7 @@ def make_plan(
         _check_recipe(name, checked | given)
         plan.append(Step(name, notebook, checked | given))
     for unknown in set(settings) - set(known):
-        raise Refused(_unknown(unknown, " or ".join(dict.fromkeys(step.notebook.name for step in plan)), known))
+        raise Refused(_unknown(unknown, list(dict.fromkeys(step.notebook for step in plan)), known))
     named = [step.name for step in plan if step.parameters.get("RUN")]
     if settings.get("RUN") and len(named) > 1:
         raise Refused(f"-p RUN names one run, but {', '.join(named)} would all take it: choose one step with --only")
@@ -272,7 +272,11 @@ def _wrong_type(name: str, value: object, parameter: Parameter) -> str:
     return f"parameter {name} = {value!r}: give a value of type {wanted}, such as {parameter.default!r}"
 
 
-def _unknown(name: str, where: str, known: Iterable[str]) -> str:
+def _unknown(name: str, notebooks: list[Path], known: Iterable[str]) -> str:
+    """The sentence about a parameter that ``notebooks`` lack; it names the notebook of their folder that has it."""
+    numbered = sorted(notebooks[0].parent.glob("[0-9]*_*.ipynb"))
+    owners = [path.name for path in numbered if name in read_parameters(path)]
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     remedy = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(known))}"
-    return f"no parameter {name} in {where}: {remedy}"
+    remedy = f"it belongs to {owners[0]}" if owners else remedy
+    return f"no parameter {name} in {' or '.join(path.name for path in notebooks)}: {remedy}"

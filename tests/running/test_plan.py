@@ -143,9 +143,15 @@ def test_misspelt_parameter_is_refused_with_the_nearest_name(folder):
         plan.make_plan(STEPS, folder, settings={"EPOCS": "1"})
 
 
-def test_parameter_of_another_notebook_is_refused_when_that_one_is_not_chosen(folder):
-    with pytest.raises(plan.Refused, match="no parameter EPOCHS in 00_data.ipynb: it has DATA, OUT"):
+def test_parameter_of_another_notebook_is_refused_by_naming_that_notebook(folder):
+    with pytest.raises(
+        plan.Refused, match="no parameter EPOCHS in 00_data.ipynb: it belongs to 02_train_densenet.ipynb"
+    ):
         plan.make_plan(STEPS, folder, only=["00"], settings={"EPOCHS": "1"})
+    write_notebook(folder / "00_data.ipynb", parameters="MAX_IMAGES: int = 0")
+    write_notebook(folder / "02_train_densenet.ipynb", parameters="IMAGE_SIZE: int = 64")  # a similar name
+    with pytest.raises(plan.Refused, match="no parameter MAX_IMAGES in 02_train_densenet.ipynb: it belongs to 00_data"):
+        plan.make_plan([("02", "02", {})], folder, settings={"MAX_IMAGES": "5"})
 
 
 def test_misspelt_parameter_of_a_profile_is_refused(folder):
