@@ -42,7 +42,7 @@ def f1_curves(
         ax.minorticks_off()
     fig.supylabel("F1", fontsize=10)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=5)
-    text = "Vertical lines: the chosen thresholds. A common class has a smooth curve; a rare one's depends on a few images."
+    text = "Vertical lines: the chosen thresholds. The curves of rare classes are steps: they depend on a few images."
     return style.caption(fig, text, synthetic)
 
 

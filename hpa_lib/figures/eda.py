@@ -60,7 +60,7 @@ def cooccurrence(counts: np.ndarray, lift: np.ndarray, synthetic: bool = False) 
         counts: int (28, 28).
         lift: float (28, 28), NaN where there are too few images to tell.
     """
-    fig, (left, right) = style.new_figure(15, 5.6, ncols=2)
+    fig, (left, right) = style.new_figure(15, 5.3, ncols=2)
     diagonal = np.eye(len(counts), dtype=bool)
     names = [f"{name}  {label}" for label, name in enumerate(atlas.LABELS)]
     grid = {"mask": diagonal, "square": True, "linewidths": 0.5, "linecolor": "#E8E8E8", "yticklabels": names}
@@ -77,7 +77,7 @@ def cooccurrence(counts: np.ndarray, lift: np.ndarray, synthetic: bool = False) 
     right.collections[0].colorbar.minorticks_off()
     for ax, title in ((left, "Images with both classes"), (right, "Lift over chance")):
         ax.set(title=title, xlabel="class")
-        ax.tick_params(labelsize=7.5)
+        ax.tick_params(labelsize=7.5, rotation=0)
     text = (
         "Common classes appear together often by chance alone (left, white: never); the lift is the count divided by "
     )

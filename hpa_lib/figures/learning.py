@@ -89,7 +89,7 @@ def rare_positives(table: pd.DataFrame, judged_on: str, synthetic: bool = False)
         judged_on: what was predicted, such as ``"hold-out"``.
     """
     counts = table.set_index("class").T
-    fig, ax = style.new_figure(11, 2.3 + 0.28 * len(counts))
+    fig, ax = style.new_figure(11, max(3.6, 2.3 + 0.28 * len(counts)))
     colors = sns.color_palette(style.MAGNITUDES, as_cmap=True)
     bar = {"label": f"images of the {judged_on}", "ticks": MaxNLocator(5, integer=True)}
     sns.heatmap(counts, cmap=colors, vmin=0, annot=True, fmt="d", linewidths=1, cbar_kws=bar, ax=ax)
