@@ -30,8 +30,7 @@ def f1_curves(
         positives: int (28,), in validation.
         classes: the class numbers to draw.
     """
-    labels = {"xlabel": "threshold (logit scale)", "sharex": True}
-    fig, axes = style.new_panels(len(classes), 3.7, 2.6, columns=3, **labels)
+    fig, axes = style.new_panels(len(classes), 3.7, 2.6, 3, "threshold (logit scale)", sharex=True)
     for ax, label in zip(axes, classes, strict=True):
         for (name, curve), color in zip(curves.items(), ("grey", "green"), strict=False):
             ax.plot(grid, curve[:, label], color=style.COLORS[color], label=f"F1, {name}")
@@ -77,8 +76,8 @@ def candidate_scores(table: pd.DataFrame, judged_on: str, synthetic: bool = Fals
         judged_on: what ``macro_f1`` was measured on, for the legend.
     """
     runs = list(dict.fromkeys(table["run"]))
-    shared = {"xlabel": "macro F1", "sharex": True, "sharey": True}
-    fig, axes = style.new_panels(len(runs), max(4, 7.5 / len(runs)), 0.9 + 0.25 * table["name"].nunique(), 3, **shared)
+    width, height = max(4, 7.5 / len(runs)), 0.9 + 0.25 * table["name"].nunique()
+    fig, axes = style.new_panels(len(runs), width, height, 3, "macro F1", sharex=True, sharey=True)
     for ax, run in zip(axes, runs, strict=True):
         of_run = table[table["run"] == run].iloc[::-1].reset_index(drop=True)  # the first row ends on top
         _draw_scores(ax, of_run, ["macro_f1", "low", "high"], label=f"{judged_on}, 95 % interval")

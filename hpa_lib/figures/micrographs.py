@@ -79,17 +79,15 @@ def intensities(means: dict[str, np.ndarray], synthetic: bool = False) -> Figure
         means: part name -> float (N, 4), from ``channel_means``.
     """
     fig, axes = style.new_figure(11, 3.2, ncols=4, sharey=True)
-    bins = {"bins": 40, "binrange": np.log10([0.25, 256]), "log_scale": True}
+    bins = {"bins": 40, "binrange": np.log10([0.25, 256]), "log_scale": True, "stat": "percent"}
     for channel, ax in enumerate(axes):
-        shown = {
-            f"{part} (median {np.median(of_part[:, channel]):.0f})": of_part[:, channel]
-            for part, of_part in means.items()
-        }
-        shown = {name: np.maximum(values, 0.25) for name, values in shown.items()}
-        sns.histplot(shown, stat="percent", common_norm=False, element="step", fill=False, **bins, ax=ax)
+        for (part, values), dashes in zip(means.items(), ("-", "--", ":"), strict=False):
+            values = np.maximum(values[:, channel], 0.25)
+            look = {"label": f"{part} (median {np.median(values):.0f})", "linestyle": dashes}
+            sns.histplot(values, **bins, **look, element="step", fill=False, ax=ax)
         ax.set_xticks([1, 10, 100], ["1", "10", "100"])
         ax.set(title=atlas.CHANNELS[channel], xlabel="mean brightness (0..255)", ylabel="images (%)")
-        sns.move_legend(ax, "upper left")
+        ax.legend(loc="upper left")
     axes[0].set_ylim(0, axes[0].get_ylim()[1] * 1.25)  # room for the legends
     text = "Where the outlines differ, a model sees brightnesses that it was not trained on."
     return style.caption(fig, text, synthetic)
