@@ -28,7 +28,7 @@ MEETINGS = {"residual": "add", "parallel": "concatenate", "dense": "concatenate"
 
 
 def draw_blocks(rows: list[dict], title: str = "", caption: str = "") -> Figure:
-    """A network from top to bottom: one bar a block, as wide as its map, beside its parameters and its arithmetic.
+    """A network from top to bottom: one bar per block, as wide as its map, beside its parameters and its arithmetic.
 
     Args:
         rows: ``models.summary.block_rows(model)``.
@@ -36,13 +36,13 @@ def draw_blocks(rows: list[dict], title: str = "", caption: str = "") -> Figure:
         caption: what to see, in a sentence or two.
 
     Returns:
-        A figure with one line a block.
+        A figure with one line per block.
     """
     height = 1.7 + 0.36 * len(rows)
-    fig, axes = style.new_figure(12, height, ncols=3, sharey=True, width_ratios=(6, 1.3, 1.3))
+    fig, axes = style.new_figure(12, height, ncols=3, sharey=True, width_ratios=(6, 1.5, 1.5))
     _draw_maps(axes[0], rows)
     _draw_shares(axes[1], [row["parameters"] / 1e6 for row in rows], rows, "parameters (millions)")
-    _draw_shares(axes[2], [row["flops"] / 1e9 for row in rows], rows, "work (GFLOP an image)")
+    _draw_shares(axes[2], [row["flops"] / 1e9 for row in rows], rows, "work (GFLOP per image)")
     axes[0].set_title(title, loc="left")
     used = [kind for kind in KIND_COLORS if any(row["kind"] == kind for row in rows)]
     handles = [Patch(color=KIND_COLORS[kind], label=KIND_TEXTS[kind]) for kind in used]
@@ -75,7 +75,7 @@ def _draw_shares(ax, values: list[float], rows: list[dict], label: str) -> None:
     ax.set_xlabel(label)
     ax.tick_params(axis="y", length=0)
     total = sum(values)
-    ax.text(0.98, 0.99, f"{total:.3g} in all", transform=ax.transAxes, ha="right", va="top", fontsize=9)
+    ax.text(0.98, 0.99, f"total {total:.3g}", transform=ax.transAxes, ha="right", va="top", fontsize=9)
 
 
 def draw_branches(branches: list[list[str]], kind: str, title: str = "", caption: str = "") -> Figure:

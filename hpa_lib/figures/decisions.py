@@ -1,4 +1,4 @@
-"""Pictures of decisions: F1 along the threshold, what tuning promises and keeps, calibration, ensembles."""
+"""Pictures of decisions: F1 along the threshold, the optimism of tuning, calibration, ensembles."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,40 +21,32 @@ def f1_curves(
     classes: Sequence[int],
     synthetic: bool = False,
 ) -> Figure:
-    """F1 against the threshold, one panel a class, with the thresholds that were chosen.
+    """F1 against the threshold, one panel per class, with the thresholds that were chosen.
 
     Args:
         grid: float (G,), thresholds in 0..1.
         curves: name -> F1 float (G, 28): validation first (grey), then what judges it (green).
-        marks: name -> thresholds float (28,), up to three, drawn as upright lines.
+        marks: name -> thresholds float (28,), up to three, drawn as vertical lines.
         positives: int (28,), in validation.
         classes: the class numbers to draw.
     """
-    columns = min(3, len(classes))
-    rows = -(-len(classes) // columns)
-    fig, axes = style.new_figure(3.7 * columns, 2.6 * rows + 0.6, nrows=rows, ncols=columns, sharex=True, squeeze=False)
-    for ax, label in zip(axes.flat, classes, strict=False):
+    fig, axes = style.new_panels(len(classes), 3.7, 2.6, 3, "threshold (logit scale)", sharex=True)
+    for ax, label in zip(axes, classes, strict=True):
         for (name, curve), color in zip(curves.items(), ("grey", "green"), strict=False):
             ax.plot(grid, curve[:, label], color=style.COLORS[color], label=f"F1, {name}")
         for (name, chosen), (color, line) in zip(marks.items(), MARKS, strict=False):
             ax.axvline(np.clip(chosen[label], *grid[[0, -1]]), color=style.COLORS[color], linestyle=line, label=name)
-        ax.set_title(f"{atlas.LABELS[label]} ({positives[label]} in validation)", fontsize=10)
-        ax.set_xscale("logit")
+        ax.set(title=f"{atlas.LABELS[label]} ({positives[label]} in validation)", xscale="logit", ylim=(0, 1))
         ax.set_xticks(LOGIT_TICKS, [f"{tick:g}" for tick in LOGIT_TICKS])
         ax.minorticks_off()
-        ax.set_ylim(0, 1)
-    for ax in axes.flat[len(classes) :]:
-        ax.set_visible(False)
-    for ax in axes[-1]:
-        ax.set_xlabel("threshold (logit scale)", fontsize=9)
     fig.supylabel("F1", fontsize=10)
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=5, fontsize=9, frameon=False)
-    text = "Upright lines: the chosen thresholds. Common classes have smooth hills; a rare one's hill is a few images."
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=5)
+    text = "Vertical lines: the chosen thresholds. The curves of rare classes are steps: they depend on a few images."
     return style.caption(fig, text, synthetic)
 
 
 def tuning_optimism(positives: np.ndarray, optimism: Mapping[str, np.ndarray], synthetic: bool = False) -> Figure:
-    """What tuning promises and does not keep, class by class, against how many positives it had.
+    """How much too high the F1 on the images tuned on is, class by class, against the positives there.
 
     Args:
         positives: int (P,), positives in validation, of the classes of one run or of several.
@@ -62,22 +54,17 @@ def tuning_optimism(positives: np.ndarray, optimism: Mapping[str, np.ndarray], s
     """
     fig, ax = style.new_figure(8, 4)
     ax.axhline(0, color=style.COLORS["grey"], linewidth=1)
-    edges = np.unique(np.quantile(positives, np.linspace(0, 1, 6)).round())
+    edges = np.unique(np.quantile(positives, [0.2, 0.4, 0.6, 0.8]))
+    fifths = np.searchsorted(edges, positives, side="right")
     for (name, gaps), color, marker in zip(optimism.items(), ("blue", "vermilion"), "os", strict=False):
-        ax.scatter(positives, gaps, color=style.COLORS[color], marker=marker, s=22, alpha=0.45, linewidths=0)
-        part = np.clip(np.searchsorted(edges, positives, side="right") - 1, 0, max(len(edges) - 2, 0))
-        groups = np.unique(part)
-        centers = [np.exp(np.log(positives[part == group]).mean()) for group in groups]
-        means = [gaps[part == group].mean() for group in groups]
-        ax.plot(
-            centers, means, color=style.COLORS[color], marker=marker, label=f"{name}: mean of a fifth of the classes"
-        )
-    ax.set_xscale("log")
+        look = {"color": style.COLORS[color], "marker": marker}
+        ax.scatter(positives, gaps, s=22, alpha=0.45, linewidths=0, **look)
+        means = pd.DataFrame({"positives": positives, "gap": gaps}).groupby(fifths).mean()
+        ax.plot(means["positives"], means["gap"], label=f"{name}: mean of a fifth of the classes", **look)
+    ax.set(xscale="log", xlabel="positives in validation (log scale)", ylabel="F1 tuned on − F1 cross-fitted")
     ax.xaxis.set_major_formatter("{x:,.0f}")
-    ax.set_xlabel("positives in validation (log scale)")
-    ax.set_ylabel("F1 tuned on − F1 cross-fitted")
-    ax.legend(frameon=False)
-    text = "Above 0: the F1 seen while tuning was too good to be true. One point is one class of one run."
+    ax.legend()
+    text = "Above 0: the F1 on the images tuned on is too high. Each point is a class of a run."
     return style.caption(fig, text, synthetic)
 
 
@@ -89,28 +76,19 @@ def candidate_scores(table: pd.DataFrame, judged_on: str, synthetic: bool = Fals
         judged_on: what ``macro_f1`` was measured on, for the legend.
     """
     runs = list(dict.fromkeys(table["run"]))
-    columns = min(3, len(runs))
-    rows = -(-len(runs) // columns)
-    size = {"width": max(3.6 * columns, 6.5) + 1, "height": (0.6 + 0.27 * table["name"].nunique()) * rows + 0.8}
-    fig, axes = style.new_figure(**size, nrows=rows, ncols=columns, sharex=True, sharey=True, squeeze=False)
-    for ax, run in zip(axes.flat, runs, strict=False):
+    width, height = max(4, 7.5 / len(runs)), 0.9 + 0.25 * table["name"].nunique()
+    fig, axes = style.new_panels(len(runs), width, height, 3, "macro F1", sharex=True, sharey=True)
+    for ax, run in zip(axes, runs, strict=True):
         of_run = table[table["run"] == run].iloc[::-1].reset_index(drop=True)  # the first row ends on top
         _draw_scores(ax, of_run, ["macro_f1", "low", "high"], label=f"{judged_on}, 95 % interval")
-        ax.scatter(
-            of_run["cross_fitted"], of_run.index, marker="D", s=24, color=style.COLORS["orange"], label="cross-fitted"
-        )
-        tuned = {"facecolors": "none", "edgecolors": style.COLORS["black"]}
-        ax.scatter(of_run["tuned_on"], of_run.index, s=30, **tuned, label="on the images tuned on")
-        ax.set_title(run, fontsize=9)
-        ax.set_xlabel("macro F1")
-    for ax in axes.flat[len(runs) :]:
-        ax.set_visible(False)
-    for ax in axes.flat[max(len(runs) - columns, 0) : len(runs)]:
-        ax.tick_params(labelbottom=True)  # the lowest panel of each column, also where the last row is not full
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3, fontsize=9, frameon=False)
-    return style.caption(
-        fig, "The further a circle lies right of its dot, the more its tuning promised in vain.", synthetic
-    )
+        crossed = {"marker": "D", "s": 24, "color": style.COLORS["orange"], "label": "cross-fitted"}
+        ax.scatter(of_run["cross_fitted"], of_run.index, **crossed)
+        tuned = {"facecolors": "none", "edgecolors": style.COLORS["black"], "label": "on the images tuned on"}
+        ax.scatter(of_run["tuned_on"], of_run.index, s=30, **tuned)
+        ax.set_title(run)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+    text = "A circle far to the right of its dot: the F1 on the images tuned on is much too high."
+    return style.caption(fig, text, synthetic)
 
 
 def reliability(tables: Mapping[str, pd.DataFrame], synthetic: bool = False) -> Figure:
@@ -123,10 +101,8 @@ def reliability(tables: Mapping[str, pd.DataFrame], synthetic: bool = False) -> 
     ax.plot([0, 1], [0, 1], color=style.COLORS["grey"], linewidth=1, linestyle="--", label="calibrated")
     for look, (run, table) in zip(style.marks(len(tables)), tables.items(), strict=True):
         ax.plot(table["mean_prob"], table["positive_share"], markersize=5, label=run, **look)
-    ax.set_xlabel("mean predicted probability of a bin")
-    ax.set_ylabel("share of labels that are true")
-    ax.set_aspect("equal")
-    ax.legend(fontsize=8, frameon=False)
+    ax.set(xlabel="mean predicted probability of a bin", ylabel="share of labels that are true", aspect="equal")
+    ax.legend()
     text = "All classes pooled, 15 bins. Below the dashed line: more sure than right."
     return style.caption(fig, text, synthetic)
 
@@ -164,10 +140,9 @@ def class_scores(table: pd.DataFrame, judged_on: str, synthetic: bool = False) -
     _draw_scores(ax, rows, ["f1", "f1_low", "f1_high"], label="F1, 95 % interval")
     if "average_precision" in rows:
         ax.scatter(rows["average_precision"], rows.index, marker="D", s=22, color=style.COLORS["orange"], label="AP")
-    ax.set_xlim(-0.02, 1.02)
-    ax.set_ylim(-0.6, len(rows) - 0.4)
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.6, len(rows) - 0.4))
     ax.set_xlabel(f"F1 and average precision (AP) on the {judged_on}")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=9)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     text = "Beside the names: positives. AP needs no threshold: far right of the dot, a better one may help."
     return style.caption(fig, text, synthetic)
 
@@ -176,32 +151,28 @@ def contributions(table: pd.DataFrame, synthetic: bool = False) -> Figure:
     """What each member adds to an ensemble, with its paired interval.
 
     Args:
-        table: columns ``ensemble``, ``member``, ``adds``, ``low``, ``high``; one colour an ensemble.
+        table: columns ``ensemble``, ``member``, ``adds``, ``low``, ``high``; one colour per ensemble.
     """
     members = list(dict.fromkeys(table["member"]))
-    ensembles = list(dict.fromkeys(table["ensemble"]))
     fig, ax = style.new_figure(8, 1.4 + 0.5 * len(members))
     ax.axvline(0, color=style.COLORS["grey"], linewidth=1)
-    for number, name in enumerate(ensembles):
-        rows = table[table["ensemble"] == name]
-        height = np.array([members.index(member) for member in rows["member"]]) + 0.22 * (
-            number - (len(ensembles) - 1) / 2
-        )
+    for number, (name, rows) in enumerate(table.groupby("ensemble", sort=False)):
+        places = rows["member"].map(members.index) + 0.22 * (number - (table["ensemble"].nunique() - 1) / 2)
         reach = np.abs(rows[["low", "high"]].to_numpy().T - rows["adds"].to_numpy())
-        color = style.CYCLE[number % len(style.CYCLE)]
-        ax.errorbar(rows["adds"], height, xerr=reach, fmt="os^D"[number % 4], color=color, capsize=3, label=name)
+        ax.errorbar(rows["adds"], places, xerr=reach, fmt="os^D"[number % 4], capsize=3, label=name)
     ax.set_yticks(range(len(members)), members)
     ax.set_ylim(max(len(members), 1) - 0.5, -0.5)
     ax.set_xlabel("macro F1 of the whole ensemble − without this member (95 % interval)")
-    if ensembles:
-        ax.legend(fontsize=9, frameon=False)
+    if members:
+        fig.legend(loc="outside upper left", ncols=4)
     else:
+        ax.set_xticks([])
         ax.text(0.5, 0.5, "one member: there is nothing to leave out", transform=ax.transAxes, ha="center")
     return style.caption(fig, "Right of 0: the ensemble is better for having this member.", synthetic)
 
 
 def _draw_scores(ax, table: pd.DataFrame, columns: Sequence[str], colors=None, label: str = "") -> None:
-    """Dots with their intervals, one row of ``table`` a line, from below; ``columns``: score, low, high."""
+    """Dots with their intervals, one row of ``table`` per line, from below; ``columns``: score, low, high."""
     score, low, high = (table[column] for column in columns)
     colors = [style.COLORS["blue"]] * len(table) if colors is None else list(colors)
     ax.hlines(table.index, low, high, colors=colors, linewidth=2, alpha=0.5)

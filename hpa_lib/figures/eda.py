@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.colors import TwoSlopeNorm
+import pandas as pd
+import seaborn as sns
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from hpa_lib import atlas
@@ -18,18 +20,15 @@ def label_counts(counts: np.ndarray, num_images: int, synthetic: bool = False) -
         num_images: images in all, for the shares.
     """
     order = np.argsort(counts, kind="stable")  # the commonest ends on top
+    shown = counts[order]
+    rare = shown < counts.max() / 100
     fig, ax = style.new_figure(9, 7.2)
-    rare = counts[order] < counts.max() / 100
+    names = [f"{atlas.LABELS[label]}  {label}" for label in order]
     colors = np.where(rare, style.COLORS["vermilion"], style.COLORS["blue"])
-    ax.barh(np.arange(len(order)), np.maximum(counts[order], 0.5), color=colors, height=0.75)
-    for place, count in enumerate(counts[order]):
-        share = count / max(num_images, 1)
-        ax.text(max(count, 0.5) * 1.08, place, f"{count:,}  ({share:.2%})", va="center", fontsize=8)
-    ax.set_yticks(np.arange(len(order)), [f"{atlas.LABELS[label]}  {label}" for label in order], fontsize=9)
-    ax.set_xscale("log")
+    bars = ax.barh(names, np.maximum(shown, 0.5), color=colors)
+    ax.bar_label(bars, [f"{count:,}  ({count / max(num_images, 1):.2%})" for count in shown], padding=3, fontsize=8)
+    ax.set(xscale="log", xlim=(0.5, max(counts.max(), 1) * 6), ylim=(-0.6, len(order) - 0.4))
     ax.xaxis.set_major_formatter("{x:,.0f}")
-    ax.set_xlim(0.5, max(counts.max(), 1) * 6)
-    ax.set_ylim(-0.6, len(order) - 0.4)
     ax.set_xlabel("images (log scale)")
     present = counts[counts > 0]
     ratio = present.max() / present.min() if len(present) else 0
@@ -44,47 +43,45 @@ def cardinality(labels: np.ndarray, synthetic: bool = False) -> Figure:
     Args:
         labels: uint8 (N, 28).
     """
-    images = np.bincount(labels.sum(axis=1, dtype=int))
+    numbers = labels.sum(axis=1, dtype=int)
     fig, ax = style.new_figure(7, 3.4)
-    ax.bar(np.arange(len(images)), np.maximum(images, 0.5), color=style.COLORS["blue"], width=0.7)
-    for number, count in enumerate(images):
-        if count:
-            ax.text(number, count * 1.15, f"{count:,}\n{count / len(labels):.1%}", ha="center", fontsize=8)
-    ax.set_yscale("log")
+    sns.histplot(numbers, discrete=True, shrink=0.7, alpha=1, ax=ax)
+    ax.bar_label(ax.containers[0], fmt=lambda count: f"{count:,.0f}\n{count / len(labels):.1%}" if count else "")
+    ax.set(yscale="log", ylim=(0.5, np.bincount(numbers).max() * 8), xticks=range(numbers.min(), numbers.max() + 1))
     ax.yaxis.set_major_formatter("{x:,.0f}")
-    ax.set_ylim(0.5, images.max() * 8)
-    ax.set_xticks(np.arange(images.nonzero()[0].min(), len(images)))
-    ax.set_xlabel("labels per image")
-    ax.set_ylabel("images (log scale)")
-    return style.caption(fig, f"{labels.sum(axis=1).mean():.2f} labels per image on average.", synthetic)
+    ax.set(xlabel="labels per image", ylabel="images (log scale)")
+    return style.caption(fig, f"{numbers.mean():.2f} labels per image on average.", synthetic)
 
 
 def cooccurrence(counts: np.ndarray, lift: np.ndarray, synthetic: bool = False) -> Figure:
-    """Which classes meet: the counts of all pairs (log colours), and the lift over chance.
+    """Which classes appear together: the images of all pairs, and the lift over chance, both on log scales.
 
     Args:
         counts: int (28, 28).
         lift: float (28, 28), NaN where there are too few images to tell.
     """
-    fig, (left, right) = style.new_figure(15, 5.7, ncols=2)
-    off_diagonal = np.where(np.eye(len(counts), dtype=bool), np.nan, counts)
-    with np.errstate(divide="ignore"):
-        logs = np.log10(np.where(off_diagonal > 0, off_diagonal, np.nan))
-    shown = left.imshow(logs, cmap="cividis")
-    bar = fig.colorbar(shown, ax=left, shrink=0.7)
-    ticks = np.arange(int(np.nanmax(logs, initial=1)) + 1)
-    bar.set_ticks(ticks, labels=[f"{10**tick:,}" for tick in ticks])
-    bar.set_label("images with both (log scale; white: none)")
-    strength = np.log2(np.where(np.isfinite(off_diagonal), np.maximum(lift, 1e-9), np.nan))
-    shown = right.imshow(strength, cmap="PuOr_r", norm=TwoSlopeNorm(0, -4, 4))
-    bar = fig.colorbar(shown, ax=right, shrink=0.7, extend="both")
-    bar.set_ticks([-4, -2, 0, 2, 4], labels=["1/16", "1/4", "chance", "x 4", "x 16"])
-    bar.set_label("lift: times as often as by chance (white: too few to tell)")
+    fig, (left, right) = style.new_figure(15, 5.3, ncols=2)
+    diagonal = np.eye(len(counts), dtype=bool)
+    names = [f"{name}  {label}" for label, name in enumerate(atlas.LABELS)]
+    grid = {"mask": diagonal, "square": True, "linewidths": 0.5, "linecolor": "#E8E8E8", "yticklabels": names}
+    colors = sns.color_palette(style.MAGNITUDES, as_cmap=True)
+    norm = LogNorm(1, max(counts[~diagonal].max(), 10))
+    bar = {"shrink": 0.7, "format": "{x:,.0f}", "label": "images with both classes"}
+    sns.heatmap(counts, cmap=colors, norm=norm, cbar_kws=bar, **grid, ax=left)
+    colors = sns.color_palette(style.DIVERGING, as_cmap=True).with_extremes(under="#C8C8C8")
+    bar = {"shrink": 0.7, "extend": "both", "label": "lift: times as often as by chance"}
+    shown = np.maximum(np.nan_to_num(lift, nan=1), 1e-9)  # a log scale has no 0
+    sns.heatmap(shown, cmap=colors, norm=LogNorm(1 / 16, 16), cbar_kws=bar, **grid, ax=right)
+    ticks = {1 / 16: "1/16", 1 / 4: "1/4", 1: "chance", 4: "x 4", 16: "x 16"}
+    right.collections[0].colorbar.set_ticks(list(ticks), labels=list(ticks.values()))
+    right.collections[0].colorbar.minorticks_off()
     for ax, title in ((left, "Images with both classes"), (right, "Lift over chance")):
-        ax.set_xticks(np.arange(len(counts)), np.arange(len(counts)), fontsize=7)
-        ax.set_yticks(np.arange(len(counts)), [f"{name}  {i}" for i, name in enumerate(atlas.LABELS)], fontsize=7)
-        ax.set_title(title)
-    text = "Two common classes meet often by chance alone (left); the lift is the count divided by chance (right)."
+        ax.set(title=title, xlabel="class")
+        ax.tick_params(labelsize=7.5, rotation=0)
+    text = (
+        "Common classes appear together often by chance alone (left, white: never); the lift is the count divided by "
+    )
+    text += "chance. Right, grey: below 1/16 or never; white: as by chance, or too few images to tell."
     return style.caption(fig, text, synthetic)
 
 
@@ -97,17 +94,15 @@ def label_sets(images: np.ndarray, names: Sequence[str], synthetic: bool = False
     """
     fig, (left, right) = style.new_figure(12, 4, ncols=2, width_ratios=(1, 1.1))
     top = min(12, len(images))
-    left.barh(np.arange(top)[::-1], images[:top], color=style.COLORS["blue"], height=0.75)
-    left.set_yticks(np.arange(top)[::-1], names[:top], fontsize=8)
-    left.set_xlabel("images")
-    left.set_title(f"The {top} commonest of {len(images):,} label sets")
-    right.plot(np.arange(1, len(images) + 1), np.cumsum(images) / images.sum() * 100, color=style.COLORS["blue"])
-    right.set_xscale("log")
+    left.barh(np.arange(top), images[:top])
+    left.set_yticks(np.arange(top), names[:top])
+    left.invert_yaxis()
+    left.xaxis.get_major_locator().set_params(integer=True)
+    left.set(xlabel="images", title=f"The {top} commonest of {len(images):,} label sets")
+    right.plot(np.arange(1, len(images) + 1), np.cumsum(images) / images.sum() * 100)
+    right.set(xscale="log", xlabel="label sets, commonest first (log scale)")
     right.xaxis.set_major_formatter("{x:,.0f}")
-    right.set_ylim(0, 104)
-    right.set_xlabel("label sets, commonest first (log scale)")
-    right.set_ylabel("images covered (%)")
-    right.set_title("Running share")
+    right.set(ylim=(0, 104), ylabel="images covered (%)", title="Running share")
     right.grid(True)
     singles = (images == 1).sum()
     most = 1 + np.searchsorted(np.cumsum(images), 0.8 * images.sum())
@@ -130,27 +125,18 @@ def split_balance(
     """
     order = np.argsort(counts, kind="stable")
     fair = np.maximum(counts / num_folds, 1e-9)[order]
-    low, middle, high = np.percentile(random, [5, 50, 95], axis=0)[:, order] / fair * 100
-    fig, ax = style.new_figure(10, 5)
-    places = np.arange(len(order))
-    ax.vlines(
-        places,
-        low,
-        high,
-        color=style.COLORS["orange"],
-        linewidth=5,
-        alpha=0.6,
-        label=f"{len(random)} random splits, 5th to 95th percentile",
-    )
-    ax.plot(places, middle, "_", color=style.COLORS["orange"], markersize=12, markeredgewidth=2, label="their median")
-    ax.plot(places, ours[order] / fair * 100, "o", color=style.COLORS["blue"], markersize=6, label="stratified split")
-    ax.axhline(100, color=style.COLORS["grey"], linewidth=1, linestyle="--", label="fair share")
     names = [f"{atlas.LABELS[label]} ({counts[label]:,})" for label in order]
-    ax.set_xticks(places, names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
-    ax.set_ylim(-4, 112)
-    ax.set_ylabel("images in the emptiest fold\n(% of the fair share)")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8)
-    text = f"{num_folds} folds. Classes with their number of images. At 0 % some fold has no image of the class."
+    shares = pd.DataFrame(random[:, order] / fair * 100, columns=names)
+    fig, ax = style.new_figure(8, 7)
+    shown = {"orient": "y", "estimator": "median", "errorbar": ("pi", 90), "label": f"{len(random)} random splits"}
+    look = {"color": style.COLORS["orange"], "marker": "|", "markersize": 9, "linestyle": "none"}
+    sns.pointplot(shares, **shown, **look, err_kws={"linewidth": 5, "alpha": 0.5}, ax=ax)
+    ax.plot(ours[order] / fair * 100, names, "o", color=style.COLORS["blue"], label="stratified split")
+    ax.axvline(100, color=style.COLORS["grey"], linewidth=1, linestyle="--", label="fair share")
+    ax.set(xlim=(-2, 112), xlabel="images in the emptiest fold (% of the fair share)", ylabel="class (images)")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    text = f"{num_folds} folds. Orange: the median and the middle 90 % of the random splits. "
+    text += "At 0 % some fold has no image of the class."
     return style.caption(fig, text, synthetic)
 
 
@@ -168,15 +154,13 @@ def batch_effect(
     fig, ax = style.new_figure(7.5, 3.8)
     ax.axhline(whole, color=style.COLORS["grey"], linestyle="--", linewidth=1)
     text = f"computed once over the whole split: {whole:.2f}"
-    ax.text(batch_sizes[0], whole + 0.015, text, fontsize=9, color="#444444")
+    ax.text(batch_sizes[0], whole + 0.015, text, color="#444444")
     ax.plot(batch_sizes, scores, "o-", color=style.COLORS["vermilion"])
     for size, score in zip(batch_sizes, scores, strict=True):
-        ax.annotate(f"{score:.2f}", (size, score), (0, -14), textcoords="offset points", ha="center", fontsize=8)
+        ax.annotate(f"{score:.2f}", (size, score), (0, -14), textcoords="offset points", ha="center")
     ax.set_xscale("log", base=2)
     ax.set_xticks(batch_sizes, [f"{size:,}" for size in batch_sizes])
-    ax.set_ylim(0, 1.12)
-    ax.set_xlabel("images per batch")
-    ax.set_ylabel("mean macro F1 of the batches")
+    ax.set(ylim=(0, 1.12), xlabel="images per batch (log scale)", ylabel="mean macro F1 of the batches")
     text = f"A perfect model on {num_images:,} images: classes that a batch does not hold score 0 in it."
     return style.caption(fig, text, synthetic)
 
@@ -191,27 +175,17 @@ def sampling_noise(f1: dict[int, np.ndarray], counts: np.ndarray, truth: float, 
     """
     fig, (left, right) = style.new_figure(12, 4.2, ncols=2)
     sizes = sorted(f1)
-    boxes = left.boxplot(
-        [f1[size].mean(axis=1) for size in sizes], whis=(2.5, 97.5), showfliers=False, patch_artist=True
-    )
-    for box, median in zip(boxes["boxes"], boxes["medians"], strict=True):
-        box.set(facecolor=style.COLORS["sky"], alpha=0.7)
-        median.set(color=style.COLORS["black"])
+    scores = {f"{size:,}": f1[size].mean(axis=1) for size in sizes}
+    sns.pointplot(scores, estimator="median", errorbar=("pi", 95), linestyle="none", capsize=0.1, ax=left)
     left.axhline(truth, color=style.COLORS["vermilion"], linestyle="--", linewidth=1, label="in the long run")
-    left.set_xticks(np.arange(1, len(sizes) + 1), [f"{size:,}" for size in sizes])
-    left.set_xlabel("images in the measured sample")
-    left.set_ylabel("macro F1")
-    left.legend(fontsize=8)
-    left.set_title("Macro F1 (whiskers: 95 % of samples)")
+    left.set(xlabel="images in the measured sample", ylabel="macro F1", title="Macro F1 (median and 95 % of samples)")
+    left.legend()
     low, high = np.percentile(f1[sizes[-1]], [2.5, 97.5], axis=0)
     right.vlines(np.maximum(counts, 0.5), low, high, color=style.COLORS["blue"], linewidth=2)
     right.axhline(truth, color=style.COLORS["vermilion"], linestyle="--", linewidth=1)
-    right.set_xscale("log")
+    right.set(xscale="log", xlabel=f"images of the class among {sizes[-1]:,} (log scale)")
     right.xaxis.set_major_formatter("{x:,.0f}")
-    right.set_ylim(-0.03, 1.03)
-    right.set_xlabel(f"images of the class among {sizes[-1]:,} (log scale)")
-    right.set_ylabel("F1 of the class")
-    right.set_title("F1 of each class (95 % of samples)")
+    right.set(ylim=(-0.03, 1.03), ylabel="F1 of the class", title="F1 of each class (95 % of samples)")
     lacking = ((1 - counts / sizes[-1]) ** sizes[0]).sum()
     text = (
         f"The model never changes. A sample of {sizes[0]:,} images lacks {lacking:.1f} of the {len(counts)} classes on "

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from hpa_lib import atlas
@@ -53,15 +54,13 @@ def contact_sheet(
     Args:
         images: uint8 (N, S, S, 4); a row of zeros is drawn as an empty place.
         titles: N texts.
-        columns: fields a row.
+        columns: fields per row.
         caption: the line below.
     """
-    rows = -(-len(images) // columns)
-    fig, axes = style.new_figure(1.6 * columns, 1.95 * rows + 0.4, nrows=rows, ncols=columns, squeeze=False)
-    for ax in axes.flat:
-        ax.axis("off")
-    for ax, image, title in zip(axes.flat, images, titles, strict=False):
+    fig, axes = style.new_panels(len(images), 1.6, 1.95, columns)
+    for ax, image, title in zip(axes, images, titles, strict=True):
         ax.imshow(to_rgb(image))
+        ax.axis("off")
         ax.set_title(textwrap.fill(title, 24), fontsize=8, loc="left")
     return style.caption(fig, caption, synthetic)
 
@@ -74,27 +73,21 @@ def channel_means(images: np.ndarray, block: int = 512) -> np.ndarray:
 
 
 def intensities(means: dict[str, np.ndarray], synthetic: bool = False) -> Figure:
-    """How bright the images of each part are, channel by channel: one outline a part on a log axis.
+    """How bright the images of each part are, channel by channel: one outline per part on a log axis.
 
     Args:
         means: part name -> float (N, 4), from ``channel_means``.
     """
     fig, axes = style.new_figure(11, 3.2, ncols=4, sharey=True)
-    edges = np.geomspace(0.25, 256, 41)
+    bins = {"bins": 40, "binrange": np.log10([0.25, 256]), "log_scale": True, "stat": "percent"}
     for channel, ax in enumerate(axes):
         for (part, values), dashes in zip(means.items(), ("-", "--", ":"), strict=False):
-            values = np.maximum(values[:, channel], edges[0])
-            weights = np.full(len(values), 100 / len(values))
-            line = {"histtype": "step", "linewidth": 1.8, "linestyle": dashes}
-            ax.hist(values, edges, weights=weights, label=f"{part} (median {np.median(values):.0f})", **line)
-        ax.set_xscale("log")
+            values = np.maximum(values[:, channel], 0.25)
+            look = {"label": f"{part} (median {np.median(values):.0f})", "linestyle": dashes}
+            sns.histplot(values, **bins, **look, element="step", fill=False, ax=ax)
         ax.set_xticks([1, 10, 100], ["1", "10", "100"])
-        ax.set_title(atlas.CHANNELS[channel])
-        ax.set_xlabel("mean brightness (0..255)")
-        ax.legend(fontsize=8, loc="upper left")
-    axes[0].set_ylabel("images (%)")
-    top = axes[0].get_ylim()[1]
-    axes[0].set_ylim(0, top * 1.25)  # room for the legends
-    return style.caption(
-        fig, "Where two outlines part, a model meets brightnesses that it was not trained on.", synthetic
-    )
+        ax.set(title=atlas.CHANNELS[channel], xlabel="mean brightness (0..255)", ylabel="images (%)")
+        ax.legend(loc="upper left")
+    axes[0].set_ylim(0, axes[0].get_ylim()[1] * 1.25)  # room for the legends
+    text = "Where the outlines differ, a model sees brightnesses that it was not trained on."
+    return style.caption(fig, text, synthetic)

@@ -1,6 +1,7 @@
 """The house style: a colour-blind safe palette, sizes and fonts, captions, and the stamp on synthetic data."""
 
 import matplotlib.pyplot as plt
+import seaborn as sns
 from matplotlib.figure import Figure
 
 COLORS = {  # Okabe & Ito (2008), told apart by all common kinds of colour blindness
@@ -15,15 +16,14 @@ COLORS = {  # Okabe & Ito (2008), told apart by all common kinds of colour blind
     "grey": "#8A8A8A",
 }
 CYCLE = [COLORS[name] for name in ("blue", "orange", "green", "vermilion", "purple", "sky", "black")]
+MAGNITUDES = "blend:#DDECF7,#56B4E9,#0072B2,#00304B"  # seaborn's name of a heat map's colours, light to dark
+DIVERGING = "blend:#0072B2,#FFFFFF,#D55E00"  # the same for less and more than the middle
 
 SETTINGS = {
-    "font.size": 10,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": plt.cycler(color=CYCLE),
-    "axes.grid": False,
     "grid.color": "#DDDDDD",
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
@@ -40,8 +40,33 @@ def new_figure(width: float = 8, height: float = 4, **subplots):
     Returns:
         ``fig, axes`` as ``plt.subplots`` gives them.
     """
-    plt.rcParams.update(SETTINGS)  # stays on: titles and legends that come later follow the style too
+    sns.set_theme("paper", "ticks", CYCLE, rc=SETTINGS)  # stays on: legends that come later follow it too
     return plt.subplots(figsize=(width, height), **subplots)
+
+
+def new_panels(number: int, width: float, height: float, columns: int, xlabel: str = "", **subplots):
+    """A figure of equal panels in rows, the last of which may be short.
+
+    Args:
+        number: panels.
+        width, height: inches of each panel.
+        columns: panels per row, at most.
+        xlabel: written below the lowest panel of each column.
+        **subplots: passed to ``plt.subplots``.
+
+    Returns:
+        ``fig, axes``: the figure and its ``number`` axes in reading order.
+    """
+    columns = min(columns, number)
+    rows = -(-number // columns)
+    size = (width * columns, height * rows + 0.6)
+    fig, grid = new_figure(*size, nrows=rows, ncols=columns, squeeze=False, **subplots)
+    for ax in grid.flat[number:]:
+        ax.set_visible(False)
+    for ax in grid.flat[number - columns : number]:
+        ax.set_xlabel(xlabel)
+        ax.tick_params(labelbottom=True)  # also where a shared axis has hidden them and the row below is short
+    return fig, grid.flat[:number]
 
 
 def caption(fig: Figure, text: str, synthetic: bool = False) -> Figure:
@@ -52,15 +77,14 @@ def caption(fig: Figure, text: str, synthetic: bool = False) -> Figure:
     return fig
 
 
-def cycle(number: int) -> list[str]:
-    """``number`` colours, the palette's in order, again from its start when there are more than it has."""
-    return [CYCLE[index % len(CYCLE)] for index in range(number)]
-
-
 def marks(number: int) -> list[dict]:
     """``number`` looks for ``ax.plot``, no two alike: colour, marker and, from the eighth on, a broken line."""
     lines = ("-", "--", ":", "-.")
     return [
-        {"color": color, "marker": "osD^v<>P"[index % 8], "linestyle": lines[index // len(CYCLE) % len(lines)]}
-        for index, color in enumerate(cycle(number))
+        {
+            "color": CYCLE[index % len(CYCLE)],
+            "marker": "osD^v<>P"[index % 8],
+            "linestyle": lines[index // len(CYCLE) % len(lines)],
+        }
+        for index in range(number)
     ]

@@ -71,7 +71,7 @@ def test_candidates_are_drawn_for_every_run(num_runs):
     np.testing.assert_allclose(shown[:, 0], of_run["macro_f1"])
 
 
-def test_reliability_has_a_line_a_run():
+def test_reliability_has_a_line_per_run():
     generator = np.random.default_rng(0)
     probs = generator.random((400, 28))
     tables = {f"run-{n}": calibration.reliability(generator.random((400, 28)) < probs, probs) for n in range(9)}
@@ -79,7 +79,7 @@ def test_reliability_has_a_line_a_run():
     assert "run-8" in texts(fig) and len(fig.axes[0].lines) == 10
 
 
-def test_ensembles_stand_against_the_best_single_model():
+def test_ensembles_are_compared_with_the_best_single_model():
     table = score_table(["all"], ["a", "b", "union"])
     fig = decisions.ensemble_scores(table, "a", "hold-out", synthetic=True)
     assert "gain over a" in texts(fig)

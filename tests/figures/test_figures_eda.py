@@ -58,17 +58,30 @@ def test_label_counts_of_absent_classes_compare_with_the_rarest_there_is():
 
 def test_cardinality_has_a_bar_for_each_number_of_labels(labels):
     fig = draw(eda.cardinality(labels))
-    assert len(fig.axes[0].patches) == 29
+    assert [bar.get_height() for bar in fig.axes[0].patches] == np.bincount(labels.sum(axis=1))[1:].tolist()
     assert f"{labels.sum(axis=1).mean():.2f} labels per image" in texts(fig)
 
 
 def test_cooccurrence_shows_counts_and_lift(labels):
     counts, lift = label_statistics.cooccurrence(labels)
     fig = draw(eda.cooccurrence(counts, lift))
-    left, right = (ax.images[0].get_array() for ax in fig.axes[:2])
-    assert left[0, 1] == pytest.approx(np.log10(counts[0, 1]))
-    assert right[0, 1] == pytest.approx(np.log2(lift[0, 1]))
-    assert np.ma.getmaskarray(left).diagonal().all()
+    left, right = (ax.collections[0] for ax in fig.axes[:2])
+    assert left.get_array()[0, 1] == counts[0, 1] and right.get_array()[0, 1] == pytest.approx(lift[0, 1])
+    assert np.ma.getmaskarray(left.get_array()).diagonal().all()
+    assert right.norm(1) == pytest.approx(0.5)  # chance is in the middle of the colours
+    assert [bar.get_ylabel() for bar in fig.axes[2:]] == [
+        "images with both classes",
+        "lift: times as often as by chance",
+    ]
+
+
+def test_pairs_that_never_appear_together_have_a_colour_apart():
+    lift = np.full((28, 28), 1 / 16)
+    lift[0, 1], lift[0, 2] = 0, np.nan
+    shown = draw(eda.cooccurrence(np.full((28, 28), 50), lift)).axes[1].collections[0]
+    never, unknown, rarely = (shown.to_rgba(shown.get_array()[0, column]) for column in (1, 2, 3))
+    assert never == plt.matplotlib.colors.to_rgba("#C8C8C8")
+    assert unknown[:3] == pytest.approx((1, 1, 1), abs=0.01) and rarely != never
 
 
 def test_cooccurrence_of_single_labels_draws():
@@ -109,7 +122,9 @@ def test_split_balance_draws_our_folds_over_the_random_ones(labels):
     fig = draw(eda.split_balance(counts, 5, ours, random))
     order = np.argsort(counts, kind="stable")
     points = next(line for line in fig.axes[0].lines if line.get_label() == "stratified split")
-    np.testing.assert_allclose(points.get_ydata(), (ours * 5 / counts * 100)[order])
+    np.testing.assert_allclose(points.get_xdata(), (ours * 5 / counts * 100)[order])
+    medians = next(line for line in fig.axes[0].lines if line.get_label() == "10 random splits")
+    np.testing.assert_allclose(medians.get_xdata(), (np.median(random, axis=0) * 5 / counts * 100)[order])
     assert "10 random splits" in texts(fig)
 
 
@@ -120,10 +135,12 @@ def test_batch_effect_shows_each_score():
     assert "computed once over the whole split: 0.96" in texts(fig)
 
 
-def test_sampling_noise_has_a_box_a_sample_size(labels):
+def test_sampling_noise_has_an_interval_per_sample_size(labels):
     f1 = {size: label_statistics.simulate_f1(labels.mean(axis=0), size, 0.7, 0.7, draws=50) for size in (100, 900)}
     fig = draw(eda.sampling_noise(f1, labels.sum(axis=0), 0.7))
-    assert [label.get_text() for label in fig.axes[0].get_xticklabels()] == ["100", "900"]
+    left = fig.axes[0]
+    assert [label.get_text() for label in left.get_xticklabels()] == ["100", "900"]
+    assert left.lines[0].get_ydata() == pytest.approx([np.median(f1[size].mean(axis=1)) for size in (100, 900)])
 
 
 @pytest.mark.parametrize(("share", "lacking"), [(1, "0.0"), (0.01, "10.2")])

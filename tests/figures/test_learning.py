@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import seaborn as sns
 
 from hpa_lib.figures import learning, style
 
@@ -14,13 +15,13 @@ HISTORY = pd.DataFrame({
 pytestmark = pytest.mark.usefixtures("strict_figures")
 
 
-def test_weights_stand_over_the_counts_of_their_class():
+def test_weights_are_beside_the_counts_of_their_class():
     weights = np.linspace(1, 7, 28)
     fig = learning.class_weights(COUNTS[::-1], weights, synthetic=True)
     bars, dots = fig.axes
-    assert [bar.get_height() for bar in bars.patches] == COUNTS.tolist()
-    assert dots.lines[0].get_ydata().tolist() == weights[::-1].tolist()
-    assert bars.get_xticklabels()[0].get_text() == "Rods & rings"
+    assert [bar.get_width() for bar in bars.patches] == COUNTS.tolist()
+    assert dots.lines[0].get_xdata().tolist() == weights[::-1].tolist()
+    assert bars.get_yticklabels()[0].get_text() == "Rods & rings"
     assert fig.get_suptitle() == "synthetic data"
 
 
@@ -35,16 +36,34 @@ def test_one_run_shows_its_validation_loss_and_several_a_legend():
 def test_classes_go_from_common_to_rare():
     fig = learning.f1_by_class({"a": np.linspace(1, 0, 28)}, COUNTS, "validation")
     assert fig.axes[0].get_xlabel() == "F1 on the validation"
-    assert fig.axes[0].get_yticklabels()[0].get_text() == "Nucleoplasm (1300)"
+    assert fig.axes[0].get_yticklabels()[0].get_text() == "Nucleoplasm (1,300)"
     assert fig.axes[0].lines[0].get_xdata()[0] == 1
 
 
-def test_rare_bars_are_truth_then_runs():
+def test_rare_classes_have_the_truth_on_top_and_a_labelled_colour_bar():
     table = pd.DataFrame({"class": ["Lysosomes", "Rods & rings"], "true": [9, 8], "a": [3, 0]})
     fig = learning.rare_positives(table, "validation")
-    assert fig.axes[0].get_ylabel() == "images of the validation"
-    heights = [[bar.get_height() for bar in group] for group in fig.axes[0].containers]
-    assert heights == [[9, 8], [3, 0]]
+    fig.canvas.draw()
+    ax, bar = fig.axes
+    assert bar.get_ylabel() == "images of the validation"
+    assert ax.collections[0].get_array().tolist() == [[9, 8], [3, 0]]
+    assert [text.get_text() for text in ax.texts] == ["9", "8", "3", "0"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["true", "a"]
+    assert all(tick == round(tick) for tick in bar.get_yticks())
+
+
+def test_the_theme_has_the_palette_of_the_project():
+    style.new_figure()
+    assert [color.upper() for color in sns.color_palette().as_hex()] == style.CYCLE
+    assert set(style.CYCLE) <= set(style.COLORS.values())
+
+
+def test_panels_of_a_short_last_row_have_ticks_and_a_label_below_each_column():
+    fig, axes = style.new_panels(5, 3, 2, columns=3, xlabel="F1", sharex=True)
+    fig.canvas.draw()
+    assert [ax.get_visible() for ax in fig.axes] == [True] * 5 + [False]
+    assert [ax.get_xlabel() for ax in axes] == ["", "", "F1", "F1", "F1"]
+    assert [ax.xaxis.get_tick_params()["labelbottom"] for ax in axes] == [False, False, True, True, True]
 
 
 def test_no_two_runs_look_alike():
