@@ -7,16 +7,16 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = """
-    hpa-kit keras tensorflow jax numpy pandas scipy scikit-learn imgaug opencv-python-headless papermill ipykernel
-""".split()
+PACKAGES = (  # those that a result depends on
+    "hpa-kit keras tensorflow jax numpy pandas scipy scikit-learn imgaug opencv-python-headless papermill ipykernel"
+)
 GIT_SECONDS = 30  # a repository on a slow network drive must not hold up a run
 
 
 def versions() -> dict[str, str]:
     """The versions of Python and of the installed ``PACKAGES``, and the code's ``commit`` (or ``"unknown"``)."""
     found = {}
-    for package in PACKAGES:
+    for package in PACKAGES.split():
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return {"python": platform.python_version(), **found, "commit": commit() or "unknown"}

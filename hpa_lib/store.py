@@ -100,7 +100,7 @@ def _read_holder(path: Path) -> str:
 def write_atomic(path: Path, write: Callable[[Path], None]) -> Path:
     """Let ``write(temporary_path)`` make a file and move it to ``path`` in one step, so no half file is ever seen."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")  # keeps the suffix, which some writers need
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.part.{path.name}")  # some writers go by the suffix
     try:
         write(temporary)
         os.replace(temporary, path)

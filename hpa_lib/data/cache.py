@@ -211,7 +211,7 @@ def _fill(partial: Path, data: Path, manifest: dict, workers: int, progress: boo
             bar.update(number)
             if done == len(ids) or (done - marked) * 4 * size * size >= BLOCK_BYTES:
                 os.fsync(file.fileno())  # what all processes wrote is on the disk before it is said to be
-                _mark(partial / "done", done)
+                store.write_atomic(partial / "done", functools.partial(Path.write_text, data=str(done)))
                 marked = done
 
 
@@ -238,13 +238,6 @@ def _write_chunk(file: Path, num_images: int, source: tuple, chunk: tuple[int, l
         stream.seek(file.stat().st_size - (num_images - start) * image_bytes)
         stream.write(images.data)
     return len(ids)
-
-
-def _mark(path: Path, done: int) -> None:
-    """Say in the file ``path`` how many images are on the disk, all at once."""
-    temporary = path.with_suffix(".new")
-    temporary.write_text(str(done), encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def find_rows(cache_ids: np.ndarray, ids: np.ndarray) -> np.ndarray:

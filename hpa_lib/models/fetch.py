@@ -2,13 +2,13 @@
 
 import hashlib
 import http.client
-import os
 import shutil
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Callable
 from pathlib import Path
+
+from hpa_lib import store
 
 TIMEOUT = 30  # seconds without an answer
 
@@ -68,13 +68,9 @@ def check(path: Path, checksum: str) -> None:
 
 
 def _place(target: Path, write: Callable[[Path], object], checksum: str) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{uuid.uuid4().hex[:8]}.{target.name}")
-    try:
-        write(temporary)
+    def write_checked(path: Path) -> None:
+        write(path)
         if checksum:
-            check(temporary, checksum)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return target
+            check(path, checksum)
+
+    return store.write_atomic(target, write_checked)
