@@ -130,7 +130,7 @@ def read_image(data: Path, part: str, image_id: str, size: int, absent: Iterable
     """
     image = image_files.inspect_image(data, part, image_id, size, absent)
     for finding in image.findings:
-        if finding["severity"] == "error":
+        if finding.severity == "error":
             raise ValueError(kaggle.make_sentence(data, finding))
     channels = image.channels
     if image.shape != (size, size):
