@@ -193,10 +193,10 @@ def make_sentence(folder: str | Path, finding: Finding) -> str:
     return f"{folder}/{finding.file}: {finding.problem}: {finding.remedy}"
 
 
-def shorten(items: list, most: int = 3) -> str:
+def shorten(items: list) -> str:
     """The first few of a list and how many follow: ``a, b, c and 5 more``."""
-    rest = f" and {len(items) - most:,} more" if len(items) > most else ""
-    return ", ".join(map(str, items[:most])) + rest
+    rest = f" and {len(items) - 3:,} more" if len(items) > 3 else ""
+    return ", ".join(map(str, items[:3])) + rest
 
 
 def channel_paths(folder: str | Path, part: str, image_id: str) -> list[Path]:
