@@ -250,10 +250,4 @@ def find_rows(cache_ids: np.ndarray, ids: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: an Id is not in the cache.
     """
-    row_of = {image_id: row for row, image_id in enumerate(cache_ids.tolist())}
-    missing = [image_id for image_id in ids.tolist() if image_id not in row_of]
-    if missing:
-        raise ValueError(
-            f"{len(missing)} ids of data/split.csv are not in the cache, first '{missing[0]}': run 00_data.ipynb"
-        )
-    return np.array([row_of[image_id] for image_id in ids.tolist()], int)
+    return store.find_rows(cache_ids, ids, "ids of data/split.csv are not in the cache", "run 00_data.ipynb")
