@@ -100,7 +100,7 @@ def _read_holder(path: Path) -> str:
 def write_atomic(path: Path, write: Callable[[Path], None]) -> Path:
     """Let ``write(temporary_path)`` make a file and move it to ``path`` in one step, so no half file is ever seen."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")  # keeps the suffix, which some writers need
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.part.{path.name}")  # some writers go by the suffix
     try:
         write(temporary)
         os.replace(temporary, path)
@@ -110,11 +110,7 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> Path:
 
 
 def need(out: Path, name: str) -> Path:
-    """The path ``out/name`` if it exists.
-
-    Raises:
-        MissingInput: it does not; the sentence names the notebook that makes it.
-    """
+    """The path ``out/name``; a MissingInput that names the notebook that makes it, where there is no such file."""
     path = Path(out) / name
     if path.exists():
         return path
@@ -149,13 +145,11 @@ def load_json(out: Path, name: str) -> dict:
     path = need(out, name)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError("it holds no JSON object")
     except ValueError as error:
-        problem = str(error)
-    else:
-        if isinstance(values, dict):
-            return values
-        problem = "it holds no JSON object"
-    raise _damaged(path, name, problem)
+        raise _damaged(path, name, error) from None
+    return values
 
 
 def _damaged(path: Path, name: str, problem: object) -> ValueError:
@@ -275,8 +269,7 @@ def _finished_runs(out: Path) -> list[str]:
 
 def digest_runs(out: Path, runs: list[str]) -> dict[str, str]:
     """Run -> 16 hexadecimal digits that change when the split or any of the run's stored probabilities do."""
-    split = need(out, "data/split.csv").read_bytes()
-    digests = {}
+    split, digests = need(out, "data/split.csv").read_bytes(), {}
     for run in runs:
         need(out, f"runs/{run}/probs_val.npz")
         stored = sorted(run_folder(out, run).glob("probs_*.npz"))
@@ -331,12 +324,21 @@ def load_truth(out: Path, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ValueError: an Id is not in the split.
     """
     known, labels, groups, _ = load_split(out)
-    row_of = {known_id: row for row, known_id in enumerate(known)}
-    unknown = [image_id for image_id in ids if image_id not in row_of]
-    if unknown:
-        raise ValueError(f"{len(unknown)} ids are not in data/split.csv, first '{unknown[0]}': rerun the training")
-    rows = [row_of[image_id] for image_id in ids]
+    rows = find_rows(known, ids, "ids are not in data/split.csv", "rerun the training")
     return labels[rows], groups[rows]
+
+
+def find_rows(known: np.ndarray, ids: np.ndarray, problem: str, remedy: str) -> np.ndarray:
+    """The row of each of ``ids`` str (N,) in ``known`` str (M,), where each Id is once: int (N,).
+
+    Raises:
+        ValueError: an Id is not there; the sentence holds ``problem`` and ``remedy``.
+    """
+    rows = pd.Index(known).get_indexer(ids)
+    if (rows < 0).any():
+        missing = np.asarray(ids)[rows < 0]
+        raise ValueError(f"{len(missing)} {problem}, first '{missing[0]}': {remedy}")
+    return rows
 
 
 def run_name(model: str, channels: str, dial: str, fold: int = 0, seed: int = 0) -> str:

@@ -48,11 +48,6 @@ def read_settings(path: Path) -> dict:
     return settings
 
 
-def as_json(card: dict) -> str:
-    """The card's text."""
-    return json.dumps(card, indent=2) + "\n"
-
-
 def readme(card: dict, counts: dict[str, list[int]]) -> str:
     """The card for people: notice, settings, and how many images show each label."""
     settings = card["settings"]

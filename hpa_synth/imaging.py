@@ -25,7 +25,7 @@ def expose(rng: np.random.Generator, dark: bool) -> np.ndarray:
 
 
 def photograph(
-    canvases: list[np.ndarray], exposure: np.ndarray, um_per_px: float, rng: np.random.Generator, hardness: float
+    canvases: list[np.ndarray], exposure: np.ndarray, um_per_px: float, rng: np.random.Generator
 ) -> np.ndarray:
     """The recorded image.
 
@@ -34,7 +34,6 @@ def photograph(
         exposure: grey levels per unit of canvas (4,).
         um_per_px: scale; larger pixels average more photons and so have less noise.
         rng: the camera's random stream.
-        hardness: factor on the green channel's noise; 1 is calibrated.
 
     Returns:
         uint8 (S, S, 4), R, G, B, Y.
@@ -46,7 +45,7 @@ def photograph(
         signal = _blur(canvas, um_per_px, rng.uniform(0.9, 1.3), rng.uniform(0.08, 0.22)) * light
         signal = signal * np.float32(exposure[channel] * rng.lognormal(0, 0.05))
         signal += np.float32(rng.uniform(*OFFSET[channel]))
-        gain = rng.uniform(*GAIN[channel]) * (0.32 / um_per_px) ** 1.5 * (hardness if channel == GREEN else 1)
+        gain = rng.uniform(*GAIN[channel]) * (0.32 / um_per_px) ** 1.5
         gain = gain * np.sqrt(exposure[channel] / EXPOSURE[channel])  # half of a brighter exposure is detector gain
         image[..., channel] = _detect(signal, gain, rng.uniform(0.1, 1.2), _noise(rng, size))
     return image

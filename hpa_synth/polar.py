@@ -36,9 +36,9 @@ def radii_at(tables: tuple[np.ndarray, ...], cell: np.ndarray, angle: np.ndarray
     return [flat[before] + (flat[after] - flat[before]) * part for flat in map(np.ravel, tables)]
 
 
-def smooth_minimum(first: np.ndarray, second: np.ndarray, power: float = 7.0) -> np.ndarray:
+def smooth_minimum(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The smaller of two positive arrays with the corner between them rounded off."""
-    return (first**-power + second**-power) ** (-1 / power)
+    return (first**-7.0 + second**-7.0) ** (-1 / 7.0)
 
 
 def fourier_wobble(rng: np.random.Generator, count: int, modes: range, sd: float, decay: float) -> np.ndarray:

@@ -42,7 +42,6 @@ def render(
     *,
     protein: int | None = None,
     dark: bool = False,
-    hardness: float = 1.0,
 ) -> np.ndarray:
     """One synthetic field, uint8 (size, size, 4) in R, G, B, Y order; the same arguments give the same bytes.
 
@@ -54,19 +53,18 @@ def render(
         um_per_px: scale. .32 is the real one at 512 px; small images want larger pixels, not resized fields.
         protein: fields with the same number share cell line, exposures and variants; by default ``index``.
         dark: expose like the darker 3072-px originals.
-        hardness: factor on green noise, unspecific background and debris; 1 is calibrated on real images.
 
     Raises:
         ValueError: a label is not a class number or stands twice, or the size or the scale is out of range.
     """
-    return draw(seed, index, labels, size, um_per_px, protein=protein, dark=dark, hardness=hardness).image
+    return draw(seed, index, labels, size, um_per_px, protein=protein, dark=dark).image
 
 
-def draw(seed, index, labels, size=512, um_per_px=0.32, *, protein=None, dark=False, hardness=1.0) -> Drawing:
+def draw(seed, index, labels, size=512, um_per_px=0.32, *, protein=None, dark=False) -> Drawing:
     """Like ``render``, with the clean structures and the labels that are really visible."""
     labels = _check(labels, size, um_per_px)
     protein = index if protein is None else protein
-    settings = make_protein(seed, protein, labels, dark, hardness)
+    settings = make_protein(seed, protein, labels, dark)
     for attempt in range(ATTEMPTS):
         streams = np.random.SeedSequence([seed, index, attempt]).spawn(4)
         geometry_rng, texture_rng, background_rng, camera_rng = map(np.random.default_rng, streams)
@@ -82,10 +80,8 @@ def draw(seed, index, labels, size=512, um_per_px=0.32, *, protein=None, dark=Fa
     red, blue, yellow = (
         make(field, texture_rng) for make in (reference.red_canvas, reference.blue_canvas, reference.yellow_canvas)
     )
-    green = _green_canvas(field, settings, canvases, label_rngs) + _background(
-        field, settings, background_rng, hardness
-    )
-    image = imaging.photograph([red, green, blue, yellow], settings.exposure, um_per_px, camera_rng, hardness)
+    green = _green_canvas(field, settings, canvases, label_rngs) + _background(field, settings, background_rng)
+    image = imaging.photograph([red, green, blue, yellow], settings.exposure, um_per_px, camera_rng)
     return Drawing(image, visible, canvases, field)
 
 
@@ -94,12 +90,12 @@ def is_visible(canvas: np.ndarray, label: int, um_per_px: float) -> bool:
     return np.count_nonzero(canvas > 0.3) * um_per_px**2 >= PATTERNS[label].evidence_um2
 
 
-def make_protein(seed: int, protein: int, labels: list[int], dark: bool, hardness: float) -> Protein:
+def make_protein(seed: int, protein: int, labels: list[int], dark: bool) -> Protein:
     """The settings of protein number ``protein``: one label at full weight, the others at .35 to .9."""
     rng = np.random.default_rng([seed, protein, PROTEIN_STREAM])
     line = geometry.choose_line(rng)
     exposure = imaging.expose(rng, dark)
-    background = tuple(np.abs(rng.normal(0, 0.045 * hardness, 2)))
+    background = tuple(np.abs(rng.normal(0, 0.045, 2)))
     main = rng.permutation(atlas.NUM_LABELS)
     brightest = min(labels, key=lambda label: main[label], default=None)
     weights = rng.uniform(0.35, 0.9, atlas.NUM_LABELS)
@@ -153,7 +149,7 @@ def _green_canvas(field, settings, canvases, label_rngs) -> np.ndarray:
     return green
 
 
-def _background(field, settings, rng, hardness) -> np.ndarray:
+def _background(field, settings, rng) -> np.ndarray:
     """Unspecific light, whatever the labels: a weak fill, a dispersed pool in mitotic cells, specks of debris."""
     cytoplasm, nucleus = settings.background
     canvas = np.float32(cytoplasm) * field.maps.cytoplasm + np.float32(nucleus) * field.maps.nucleus
@@ -161,7 +157,7 @@ def _background(field, settings, rng, hardness) -> np.ndarray:
     if field.cells.mitotic.any():
         canvas += rasters.per_cell(field.maps, np.where(field.cells.mitotic, dispersed, 0))
     width_um = field.size * field.um_per_px
-    specks = int(rng.poisson(18 * hardness * (width_um / 164) ** 2))
+    specks = int(rng.poisson(18 * (width_um / 164) ** 2))
     first = field.cells.centres[0]
     x, y = placing.uniform(rng, 0, width_um, specks) - first[0], placing.uniform(rng, 0, width_um, specks) - first[1]
     radius, light = placing.uniform(rng, 0.1, 0.35, specks), placing.uniform(rng, 0.2, 1.0, specks)

@@ -11,7 +11,6 @@ What lies in the folder::
 
 import contextlib
 import csv
-import hashlib
 import io
 import json
 import os
@@ -25,7 +24,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from hpa_lib import atlas
+from hpa_lib import atlas, store
 from hpa_lib.data import parallel
 from hpa_synth import cards, data_sets, rendering, sampling
 from hpa_synth.data_sets import DataSet
@@ -87,8 +86,8 @@ def write_dataset(
     _draw_all(out, [job for part in atlas.IMAGE_FOLDERS for job in jobs[part]], settings, seed, workers, progress)
     _write_tables(out, jobs)
     counts = {part: np.sum([_row(job) for job in jobs[part]], axis=0).tolist() for part in atlas.IMAGE_FOLDERS}
-    _write_text(out / "README.md", cards.readme(card, counts))
-    _write_text(out / cards.CARD, cards.as_json(card | {"complete": True, "label_counts": counts}))
+    _write(out / "README.md", cards.readme(card, counts).encode())
+    store.save_json(out, cards.CARD, card | {"complete": True, "label_counts": counts})
     return out
 
 
@@ -158,7 +157,7 @@ def _claim(out: Path, card: dict) -> None:
         raise ValueError(f"{out} is not empty ({foreign[0]} lies there): give a new folder")
     for part in atlas.IMAGE_FOLDERS:
         (out / part).mkdir(parents=True, exist_ok=True)
-    _write_text(path, cards.as_json(card | {"complete": False}))
+    store.save_json(out, cards.CARD, card | {"complete": False})
 
 
 def _draw_all(out, jobs, settings, seed, workers, progress) -> None:
@@ -183,7 +182,7 @@ def _draw_all(out, jobs, settings, seed, workers, progress) -> None:
 
 def _remove_half_files(out: Path) -> None:
     """Remove what killed writers left behind; a writer still at work (another process) keeps its file."""
-    for half in [half for folder in (out, *map(out.joinpath, atlas.IMAGE_FOLDERS)) for half in folder.glob(".*.part")]:
+    for half in [*out.glob(".*.part.*"), *out.glob("*/.*.part.*")]:
         if time.time() - half.stat().st_mtime > STALE:
             half.unlink(missing_ok=True)
 
@@ -207,7 +206,7 @@ def _draw_one(out: Path, size: int, um_per_px: float, seed: int, job: Job) -> No
         raise ValueError(f"{lost} is not visible in image {job.id} of {size} px: choose a larger size")
     for channel, color in enumerate(atlas.CHANNELS):
         encoded = cv2.imencode(".png", np.ascontiguousarray(drawing.image[..., channel]), PNG_SETTINGS)[1]
-        _write_bytes(out / job.part / f"{job.id}_{color}.png", encoded.tobytes())
+        _write(out / job.part / f"{job.id}_{color}.png", encoded.tobytes())
 
 
 def _write_tables(out: Path, jobs: dict[str, list[Job]]) -> None:
@@ -236,18 +235,8 @@ def _write_table(path: Path, header: list[str], rows: list[list]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    _write_text(path, text.getvalue())
+    _write(path, text.getvalue().encode())
 
 
-def _write_text(path: Path, text: str) -> None:
-    _write_bytes(path, text.encode())
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file or none: a reader never sees half of it."""
-    temporary = path.with_name(f".{hashlib.sha1(path.name.encode()).hexdigest()[:8]}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _write(path: Path, content: bytes) -> None:
+    store.write_atomic(path, lambda temporary: temporary.write_bytes(content))

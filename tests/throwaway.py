@@ -12,7 +12,7 @@ LEARNING_RATE: float = 1e-3  # step size
 AUGMENT: bool = True  # augment
 CLASS_WEIGHTS: str = "none"  # scheme
 RUN: str = ""  # name
-FOLDS: list[int] | None = None  # folds
+SMALL = True  # no annotation
 """
 
 

@@ -7,7 +7,6 @@ folder named by what the archives say they hold; tables beside the archives are 
 
 import contextlib
 import hashlib
-import os
 import shutil
 import stat
 import zipfile
@@ -167,12 +166,13 @@ def _is_whole(path: Path, info: zipfile.ZipInfo) -> bool:
 
 
 def _write(source: IO[bytes], path: Path) -> None:
-    """Copy a stream beside its place and move it there; the zip module stops at the size the archive claims."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    with open(temporary, "wb") as copy:
-        shutil.copyfileobj(source, copy)
-    os.replace(temporary, path)
+    """Copy a stream to its place; the zip module stops at the size the archive claims."""
+
+    def copy(temporary: Path) -> None:
+        with open(temporary, "wb") as file:
+            shutil.copyfileobj(source, file)
+
+    store.write_atomic(path, copy)
 
 
 def _take_loose(data: Path, folder: Path) -> None:

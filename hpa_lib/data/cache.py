@@ -130,7 +130,7 @@ def read_image(data: Path, part: str, image_id: str, size: int, absent: Iterable
     """
     image = image_files.inspect_image(data, part, image_id, size, absent)
     for finding in image.findings:
-        if finding["severity"] == "error":
+        if finding.severity == "error":
             raise ValueError(kaggle.make_sentence(data, finding))
     channels = image.channels
     if image.shape != (size, size):
@@ -211,7 +211,7 @@ def _fill(partial: Path, data: Path, manifest: dict, workers: int, progress: boo
             bar.update(number)
             if done == len(ids) or (done - marked) * 4 * size * size >= BLOCK_BYTES:
                 os.fsync(file.fileno())  # what all processes wrote is on the disk before it is said to be
-                _mark(partial / "done", done)
+                store.write_atomic(partial / "done", functools.partial(Path.write_text, data=str(done)))
                 marked = done
 
 
@@ -240,13 +240,6 @@ def _write_chunk(file: Path, num_images: int, source: tuple, chunk: tuple[int, l
     return len(ids)
 
 
-def _mark(path: Path, done: int) -> None:
-    """Say in the file ``path`` how many images are on the disk, all at once."""
-    temporary = path.with_suffix(".new")
-    temporary.write_text(str(done), encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def find_rows(cache_ids: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """The row of each of ``ids`` in the cache, int (N,).
 
@@ -257,10 +250,4 @@ def find_rows(cache_ids: np.ndarray, ids: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: an Id is not in the cache.
     """
-    row_of = {image_id: row for row, image_id in enumerate(cache_ids.tolist())}
-    missing = [image_id for image_id in ids.tolist() if image_id not in row_of]
-    if missing:
-        raise ValueError(
-            f"{len(missing)} ids of data/split.csv are not in the cache, first '{missing[0]}': run 00_data.ipynb"
-        )
-    return np.array([row_of[image_id] for image_id in ids.tolist()], int)
+    return store.find_rows(cache_ids, ids, "ids of data/split.csv are not in the cache", "run 00_data.ipynb")

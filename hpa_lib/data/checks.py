@@ -11,6 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from hpa_lib.data import csv_rows, image_files, kaggle, layout, parallel
+from hpa_lib.data.kaggle import Finding
 
 CHUNK = 64  # images that a process looks at, at once
 WORTH_A_PROCESS = 500  # images; fewer are read before another process has started
@@ -43,12 +44,12 @@ def check(
     absent = kaggle.list_absent_channels(folder)
     if absent:
         remedy = "CHANNELS = 'rgb' works, 'rgby' and 'rgb_merge' need these files; the cache holds zeros in their place"
-        findings.append(kaggle.make_finding("train/, test/", f"no {absent[0]} files", remedy, "note", "train"))
+        findings.append(Finding("train/, test/", f"no {absent[0]} files", remedy, "note", "train"))
     look = functools.partial(_check_chunk, folder, size, absent, quick)
     for part, ids in ids_of.items():
         if ids:
             findings += _check_part(folder, part, ids, look, workers, progress)
-    return pd.DataFrame(_merge_alike(findings), columns=kaggle.FINDINGS, dtype=str)
+    return pd.DataFrame(_merge_alike(findings), columns=Finding._fields, dtype=str)
 
 
 def select(folder: str | Path, findings: pd.DataFrame, on_bad: str = "strict") -> tuple:
@@ -89,7 +90,7 @@ def dropped_ids(findings: pd.DataFrame, on_bad: str) -> dict[str, list[str]]:
     return {part: sorted(set(text.split())) for part, text in ids_of.items()}
 
 
-def _merge_alike(findings: list[dict]) -> list[dict]:
+def _merge_alike(findings: list[Finding]) -> list[Finding]:
     """One finding in place of many that differ only in their file and in numbers and quoted texts of their problem.
 
     It has the first problem, the first three files and how many there are.
@@ -103,20 +104,18 @@ def _merge_alike(findings: list[dict]) -> list[dict]:
         if len(group) <= MOST_ALIKE:
             merged.append(finding)
         elif finding is group[0]:
-            files = ", ".join(member["file"] for member in group[:MOST_ALIKE])
-            dropped = " ".join(dict.fromkeys(member["drop_id"] for member in group)).strip()
-            others = " (the others likewise)" if len({member["problem"] for member in group}) > 1 else ""
-            changes = {"file": f"{files} ({len(group):,} in all)", "problem": finding["problem"] + others}
-            merged.append(finding | changes | {"drop_id": dropped})
+            files = f"{', '.join(member.file for member in group[:MOST_ALIKE])} ({len(group):,} in all)"
+            dropped = " ".join(dict.fromkeys(member.drop_id for member in group)).strip()
+            others = " (the others likewise)" if len({member.problem for member in group}) > 1 else ""
+            merged.append(finding._replace(file=files, problem=finding.problem + others, drop_id=dropped))
     return merged
 
 
-def _kind(finding: dict) -> tuple:
-    problem = re.sub(r"'[^']*'|\d+", "", finding["problem"])
-    return (problem, *(finding[key] for key in ("remedy", "severity", "part")))
+def _kind(finding: Finding) -> Finding:
+    return finding._replace(file="", problem=re.sub(r"'[^']*'|\d+", "", finding.problem), drop_id="")
 
 
-def _check_tables(folder: Path) -> tuple[list[dict], dict[str, list[str]]]:
+def _check_tables(folder: Path) -> tuple[list[Finding], dict[str, list[str]]]:
     """Findings about the tables, and the Ids of the good rows of each part."""
     findings, ids_of = [], {"train": [], "test": []}
     for part, (name, _) in kaggle.TABLES.items():
@@ -128,7 +127,7 @@ def _check_tables(folder: Path) -> tuple[list[dict], dict[str, list[str]]]:
                 remedy = remedy or kaggle.NO_SUBMISSION
             severity = "stop" if part == "train" else "note"
             remedy = remedy or f"point DATA at the folder that holds {name}"
-            findings.append(kaggle.make_finding(name, problem, remedy, severity, part))
+            findings.append(Finding(name, problem, remedy, severity, part))
             continue
         rows = _scan(path, part, findings, kaggle.scan, part)
         ids_of[part] = [row.id for row in rows]
@@ -137,20 +136,20 @@ def _check_tables(folder: Path) -> tuple[list[dict], dict[str, list[str]]]:
     for image_id in sorted(set(ids_of["train"]) & set(ids_of["test"])):
         remedy = "a test image must not be trained on: take its row out of train.csv"
         file, problem = f"train.csv Id {image_id}", "is in sample_submission.csv too"
-        findings.append(kaggle.make_finding(file, problem, remedy, part="train", drop_id=image_id))
+        findings.append(Finding(file, problem, remedy, part="train", drop_id=image_id))
     if ids_of["test"] != sorted(ids_of["test"]):
         remedy = "nothing to do: submission.csv keeps this order, which the scorer goes by"
-        findings.append(kaggle.make_finding("sample_submission.csv", "is not sorted by Id", remedy, "note", "test"))
+        findings.append(Finding("sample_submission.csv", "is not sorted by Id", remedy, "note", "test"))
     return findings, ids_of
 
 
-def _scan(path: Path, part: str, findings: list[dict], reader, *arguments):
+def _scan(path: Path, part: str, findings: list[Finding], reader, *arguments):
     """What ``reader`` reads from a table; adds what it finds, and for an unreadable table the finding that stops."""
     try:
         content, found = reader(path, *arguments)
     except ValueError as error:
         problem, remedy = str(error).removeprefix(str(path)).strip(" :").rsplit(": ", 1)
-        findings.append(kaggle.make_finding(path.name, problem, remedy, "stop", part))
+        findings.append(Finding(path.name, problem, remedy, "stop", part))
         return []
     findings += found
     return content
@@ -162,7 +161,7 @@ def _has_images(folder: Path, part: str) -> bool:
     return any(name.endswith(".png") for name in files) or layout.explain_part(folder, part) is not None
 
 
-def _check_part(folder: Path, part: str, ids: list[str], look, workers: int | None, progress: bool) -> list[dict]:
+def _check_part(folder: Path, part: str, ids: list[str], look, workers: int | None, progress: bool) -> list[Finding]:
     """Findings about the files of one part."""
     files = kaggle.list_files(folder / part)
     wanted = {path.name for image_id in ids for path in kaggle.channel_paths("", part, image_id)}
@@ -180,7 +179,7 @@ def _check_part(folder: Path, part: str, ids: list[str], look, workers: int | No
     return findings + _shape_findings(part, shapes) + _stray_findings(part, files, wanted)
 
 
-def _check_chunk(folder: Path, size: int, absent: list[str], quick: bool, chunk: tuple) -> tuple[list[dict], dict]:
+def _check_chunk(folder: Path, size: int, absent: list[str], quick: bool, chunk: tuple) -> tuple[list[Finding], dict]:
     """Findings about some images, and the shape of each (None where its files do not agree)."""
     part, ids = chunk
     findings, shapes = [], {}
@@ -191,19 +190,19 @@ def _check_chunk(folder: Path, size: int, absent: list[str], quick: bool, chunk:
     return findings, shapes
 
 
-def _explain_nothing(folder: Path, part: str, ids: list[str]) -> dict:
+def _explain_nothing(folder: Path, part: str, ids: list[str]) -> Finding:
     """The finding about a part without any of the files that its table asks for."""
     wanted = f"none of its {len(ids):,} images is there ({ids[0]}_green.png and so on)"
     found = layout.explain_part(folder, part)
     if part == "test" and not _has_images(folder, part):
-        return kaggle.make_finding("test/", wanted, kaggle.NO_SUBMISSION, "note", part)
+        return Finding("test/", wanted, kaggle.NO_SUBMISSION, "note", part)
     problem, remedy = found or ("", "unpack the archive there, or work on the label table alone (notebook 01)")
     problem = f"{wanted}, but {problem}" if problem else wanted
     severity = "stop" if part == "train" else "error"
-    return kaggle.make_finding(f"{part}/", problem, remedy, severity, part, " ".join(ids) if part == "test" else "")
+    return Finding(f"{part}/", problem, remedy, severity, part, " ".join(ids) if part == "test" else "")
 
 
-def _shape_findings(part: str, shapes: dict) -> list[dict]:
+def _shape_findings(part: str, shapes: dict) -> list[Finding]:
     """One note about all square images of another size than most."""
     counts = Counter(shape for shape in shapes.values() if shape and shape[0] == shape[1])
     (usual, _), *others = counts.most_common() or [((0, 0), 0)]
@@ -214,12 +213,12 @@ def _shape_findings(part: str, shapes: dict) -> list[dict]:
     first = kaggle.shorten([name for name, shape in shapes.items() if shape in dict(others)])
     problem = f"{number:,} images are not {usual[0]} x {usual[1]} pixels as most are, but {sides} ({first})"
     remedy = "nothing to do: resized like the others, but a pixel is another length in the cell"
-    return [kaggle.make_finding(f"{part}/", problem, remedy, "note", part)]
+    return [Finding(f"{part}/", problem, remedy, "note", part)]
 
 
-def _stray_findings(part: str, files: dict[str, int], wanted: set[str]) -> list[dict]:
+def _stray_findings(part: str, files: dict[str, int], wanted: set[str]) -> list[Finding]:
     stray = sorted(name for name, size in files.items() if size >= 0 and name not in wanted)
     if not stray:
         return []
     problem = f"{len(stray):,} files belong to no good row of {kaggle.TABLES[part][0]}: {kaggle.shorten(stray)}"
-    return [kaggle.make_finding(f"{part}/", problem, "nothing to do: left alone", "note", part)]
+    return [Finding(f"{part}/", problem, "nothing to do: left alone", "note", part)]

@@ -1,7 +1,7 @@
 """The rows of a CSV table with their line numbers, or one sentence about why it cannot be read.
 
-The one lenient reader: whatever only gives Ids and a second column is read here, as spreadsheets and other tools save
-it. A submission itself is held to Kaggle's own form (``submission``).
+Tables that only give Ids and a second column are read as spreadsheets and other tools save them. A submission is read
+strictly: it must have Kaggle's own form. Both may begin with a byte-order mark, as Excel writes it.
 """
 
 import csv
@@ -43,18 +43,26 @@ def is_there(path: Path) -> bool:
     return os.path.lexists(find(path))
 
 
-def read_rows(path: Path, second: str) -> tuple[list[Row], Traits]:
+def read_rows(path: Path, second: str, strict: bool = False) -> tuple[list[Row], Traits]:
     """The rows of a table with the columns ``Id`` and ``second``, their content unchecked, and the table's traits.
 
-    Columns may stand in any order and be spelled in any case, between commas, semicolons or tabs; the table may be a
-    zip archive of one CSV file. Blank lines are passed over; ragged lines are in the traits, not in the rows.
+    Columns may be in any order and be spelled in any case, between commas, semicolons or tabs; the table may be a zip
+    archive of one CSV file. Blank lines are skipped; ragged lines are in the traits, not in the rows.
+
+    Args:
+        path: the table.
+        second: the name of the second column.
+        strict: no zip archive, the first line exactly ``Id,<second>``, and blank lines before the end are ragged.
 
     Raises:
         ValueError: the file cannot be read as such a table.
     """
     stored = _read_bytes(path)
-    data = _unzip(path, stored) if stored.startswith(ZIP_MAGIC) else stored
-    text = _decode(path, data)
+    data = _unzip(path, stored) if stored.startswith(ZIP_MAGIC) and not strict else stored
+    text = _decode(path, data).rstrip("\r\n")
+    first_line = text.partition("\n")[0].rstrip("\r")
+    if strict and first_line.replace('"', "") != f"Id,{second}":
+        raise ValueError(f"{path} starts with {first_line[:80]!r}: its first line must be Id,{second}")
     separator, header = _find_header(path, text, second)
     folded = [name.casefold() for name in header]
     columns = [folded.index(name.casefold()) for name in ("Id", second)]
@@ -63,7 +71,7 @@ def read_rows(path: Path, second: str) -> tuple[list[Row], Traits]:
     try:
         next(reader)
         for cells in reader:
-            if not any(cell.strip() for cell in cells):
+            if not strict and not any(cell.strip() for cell in cells):
                 continue
             if len(cells) != len(header):
                 ragged.append((reader.line_num, len(cells), len(header)))

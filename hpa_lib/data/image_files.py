@@ -9,6 +9,7 @@ import numpy as np
 
 from hpa_lib import atlas
 from hpa_lib.data import kaggle, png
+from hpa_lib.data.kaggle import Finding
 
 REMEDIES = {
     "missing": "download the data again or go on without this image; 'rgb' needs the files of red, green and blue, "
@@ -26,7 +27,7 @@ class Image(NamedTuple):
 
     channels: list[np.ndarray]  # uint8 (H, W) in the order R, G, B, Y; [] when only headers were read
     shape: tuple[int, int] | None  # width and height in pixels, where the four files agree
-    findings: list[dict]
+    findings: list[Finding]
 
 
 def inspect_image(
@@ -51,12 +52,10 @@ def inspect_image(
             continue
         problem, remedy, severity, opened[color] = _open_channel(path, color == "green", quick)
         if problem:
-            findings.append(
-                kaggle.make_finding(f"{part}/{path.name}", problem, REMEDIES[remedy], severity, part, image_id)
-            )
+            findings.append(Finding(f"{part}/{path.name}", problem, REMEDIES[remedy], severity, part, image_id))
     problem, remedy = _compare_channels(opened, missing, size)
     if problem:
-        findings.append(kaggle.make_finding(f"{part}/{image_id}_*.png", problem, remedy, "error", part, image_id))
+        findings.append(Finding(f"{part}/{image_id}_*.png", problem, remedy, "error", part, image_id))
     good = [channel for channel in opened.values() if channel]
     shapes = {channel.shape for channel in good}
     shape = shapes.pop() if len(shapes) == 1 else None

@@ -16,6 +16,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,8 +27,18 @@ TABLES = {"train": ("train.csv", "Target"), "test": ("sample_submission.csv", "P
 GROUPS = "groups.csv"
 GOOD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")  # no blank, no "/", no leading dot: safe as a file name
 NO_SUBMISSION = "training works; no submission can be made"
-FINDINGS = ["file", "problem", "remedy", "severity", "part", "drop_id"]
 OPTIONAL = "yellow"  # the channel that a data set may lack altogether; CHANNELS = 'rgb' does without
+
+
+class Finding(NamedTuple):
+    """One row of the table of findings; ``checks.check`` says what its columns mean."""
+
+    file: str
+    problem: str
+    remedy: str
+    severity: str = "error"
+    part: str = ""
+    drop_id: str = ""
 
 
 def read_labels(path: str | Path, on_bad: str = "strict") -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +85,7 @@ def read_groups(path: str | Path, ids: Iterable[str]) -> np.ndarray:
     if not csv_rows.is_there(path):
         return np.arange(len(ids))
     group_of, findings = scan_groups(path, ids)
-    _stop_at_first(path.parent, [finding for finding in findings if finding["drop_id"]], "strict")
+    _stop_at_first(path.parent, [finding for finding in findings if finding.drop_id], "strict")
     texts = np.array([group_of[image_id] for image_id in ids], str)
     groups = np.unique(texts, return_inverse=True)[1]
     alone = texts == ""
@@ -82,7 +93,7 @@ def read_groups(path: str | Path, ids: Iterable[str]) -> np.ndarray:
     return groups
 
 
-def scan_groups(path: Path, ids: list[str]) -> tuple[dict[str, str], list[dict]]:
+def scan_groups(path: Path, ids: list[str]) -> tuple[dict[str, str], list[Finding]]:
     """The text of the group of each Id that has just one (``""`` for a blank cell), and the findings about the table.
 
     Raises:
@@ -101,17 +112,17 @@ def scan_groups(path: Path, ids: list[str]) -> tuple[dict[str, str], list[dict]]
         if len(texts[image_id]) != 1:
             problem, remedy = problems[min(len(texts[image_id]), 2)]
             file = f"{path.name} Id {image_id}"
-            findings.append(make_finding(file, problem, remedy, part="train", drop_id=image_id))
+            findings.append(Finding(file, problem, remedy, part="train", drop_id=image_id))
     group_of = {image_id: next(iter(texts[image_id])) for image_id in ids if len(texts[image_id]) == 1}
     blank = [image_id for image_id, text in group_of.items() if not text]
     if blank:
         problem = f"the group is blank for {shorten(blank)}"
         remedy = "nothing to do: each of these images is a group of its own"
-        findings.append(make_finding(path.name, problem, remedy, "note", "train"))
+        findings.append(Finding(path.name, problem, remedy, "note", "train"))
     return group_of, findings
 
 
-def scan(path: Path, part: str) -> tuple[list[csv_rows.Row], list[dict]]:
+def scan(path: Path, part: str) -> tuple[list[csv_rows.Row], list[Finding]]:
     """The good rows of a table and the findings about it; of equal repeated rows the first is good."""
     rows, traits = csv_rows.read_rows(path, TABLES[part][1])
     findings = _trait_findings(path.name, part, traits)
@@ -119,7 +130,7 @@ def scan(path: Path, part: str) -> tuple[list[csv_rows.Row], list[dict]]:
         problem = "holds no row under its header"
         if part == "train":
             raise ValueError(f"{path} {problem}: download it again")
-        findings.append(make_finding(path.name, problem, NO_SUBMISSION, "note", part))
+        findings.append(Finding(path.name, problem, NO_SUBMISSION, "note", part))
     lines, targets = defaultdict(list), defaultdict(set)
     for row in rows:
         lines[row.id].append(row.line)
@@ -133,7 +144,7 @@ def scan(path: Path, part: str) -> tuple[list[csv_rows.Row], list[dict]]:
     for row in rows:
         problem = _row_problem(row, part, conflicts.get(row.id, ""), row.line != lines[row.id][0])
         if problem:
-            findings.append(make_finding(f"{path.name} line {row.line} (Id {row.id[:100]!r})", *problem, part=part))
+            findings.append(Finding(f"{path.name} line {row.line} (Id {row.id[:100]!r})", *problem, part=part))
         else:
             good.append(row)
     return good, findings
@@ -157,44 +168,35 @@ def _row_problem(row: csv_rows.Row, part: str, conflict: str, is_repeat: bool) -
     return None
 
 
-def _trait_findings(name: str, part: str, traits: csv_rows.Traits) -> list[dict]:
+def _trait_findings(name: str, part: str, traits: csv_rows.Traits) -> list[Finding]:
     findings = []
     for line, found, wanted in traits.ragged:
         problem = f"has {found} cells where the header has {wanted}"
-        findings.append(make_finding(f"{name} line {line}", problem, "quote a cell that holds a comma", part=part))
-    return findings + [
-        make_finding(name, note, "nothing to do: read all the same", "note", part) for note in traits.notes
-    ]
+        findings.append(Finding(f"{name} line {line}", problem, "quote a cell that holds a comma", part=part))
+    return findings + [Finding(name, note, "nothing to do: read all the same", "note", part) for note in traits.notes]
 
 
 def _id_array(rows: list[csv_rows.Row]) -> np.ndarray:
     return np.array([row.id for row in rows], str)
 
 
-def _stop_at_first(folder: Path, findings: list[dict], on_bad: str) -> None:
+def _stop_at_first(folder: Path, findings: list[Finding], on_bad: str) -> None:
     if on_bad not in ("strict", "drop"):
         raise ValueError(f"on_bad {on_bad!r}: use 'strict' or 'drop'")
-    errors = [finding for finding in findings if finding["severity"] == "error"]
+    errors = [finding for finding in findings if finding.severity == "error"]
     if errors and on_bad == "strict":
         raise ValueError(make_sentence(folder, errors[0]))
 
 
-def make_finding(
-    file: str, problem: str, remedy: str, severity: str = "error", part: str = "", drop_id: str = ""
-) -> dict:
-    """One row of the table of findings; ``checks.check`` says what its columns mean."""
-    return dict(zip(FINDINGS, (file, problem, remedy, severity, part, drop_id), strict=True))
-
-
-def make_sentence(folder: str | Path, finding: dict) -> str:
+def make_sentence(folder: str | Path, finding: Finding) -> str:
     """A finding as the sentence of an error."""
-    return f"{folder}/{finding['file']}: {finding['problem']}: {finding['remedy']}"
+    return f"{folder}/{finding.file}: {finding.problem}: {finding.remedy}"
 
 
-def shorten(items: list, most: int = 3) -> str:
+def shorten(items: list) -> str:
     """The first few of a list and how many follow: ``a, b, c and 5 more``."""
-    rest = f" and {len(items) - most:,} more" if len(items) > most else ""
-    return ", ".join(map(str, items[:most])) + rest
+    rest = f" and {len(items) - 3:,} more" if len(items) > 3 else ""
+    return ", ".join(map(str, items[:3])) + rest
 
 
 def channel_paths(folder: str | Path, part: str, image_id: str) -> list[Path]:

@@ -117,8 +117,8 @@ def resample_gains(
     return gains, estimate
 
 
-def over_seeds(values: np.ndarray, resampled: np.ndarray, level: float = 0.95) -> dict:
-    """The mean of several trainings' scores (or gains) with an interval for other images *and* other seeds.
+def over_seeds(values: np.ndarray, resampled: np.ndarray) -> dict:
+    """The mean of several trainings' scores (or gains) with a 95 % interval for other images *and* other seeds.
 
     Two independent sources of error, added in quadrature on each side: the images (the bootstrap of the mean) and the
     seeds (Student's t of the mean of S values). With a single seed the second is not known, and the interval is that
@@ -127,7 +127,6 @@ def over_seeds(values: np.ndarray, resampled: np.ndarray, level: float = 0.95) -
     Args:
         values: float (S,), one score for each seed, all on the same images.
         resampled: float (S, draws), each seed's score in the same resamples.
-        level: the share of cases in which the interval shall hold the truth.
 
     Returns:
         ``estimate``, ``low``, ``high``, ``sd`` (of the seeds; NaN for one seed), ``seeds``.
@@ -136,9 +135,9 @@ def over_seeds(values: np.ndarray, resampled: np.ndarray, level: float = 0.95) -
     if values.ndim != 1 or resampled.shape[:1] != values.shape:
         raise ValueError(f"values of shape {values.shape}, resampled {resampled.shape}: give one row for each seed")
     estimate, seeds = values.mean(), len(values)
-    below, above = np.abs(bounds(resampled.mean(axis=0), estimate, level) - estimate)
+    below, above = np.abs(bounds(resampled.mean(axis=0), estimate) - estimate)
     sd = values.std(ddof=1) if seeds > 1 else np.nan
-    reach = stats.t.ppf((1 + level) / 2, seeds - 1) * sd / np.sqrt(seeds) if seeds > 1 else 0.0
+    reach = stats.t.ppf(0.975, seeds - 1) * sd / np.sqrt(seeds) if seeds > 1 else 0.0
     low, high = estimate - np.hypot(below, reach), estimate + np.hypot(above, reach)
     return {"estimate": float(estimate), "low": float(low), "high": float(high), "sd": float(sd), "seeds": seeds}
 

@@ -1,4 +1,4 @@
-"""Do probabilities mean what they say: reliability, calibration error, and one temperature to mend them.
+"""Do probabilities mean what they say: reliability, calibration error, and one temperature to correct them.
 
 Class weights in the loss push probabilities up on purpose, so a weighted model is expected to be over-confident: its
 thresholds move, and averages with other members need care. A temperature keeps the order of the images in each class.
@@ -6,7 +6,7 @@ thresholds move, and averages with other members need care. A temperature keeps 
 
 import numpy as np
 import pandas as pd
-from scipy import special
+from scipy import optimize, special
 
 from hpa_lib.decisions import metrics
 
@@ -16,8 +16,7 @@ COLDEST, HOTTEST = 0.01, 100.0
 
 def logit(probs: np.ndarray) -> np.ndarray:
     """log(p / (1 - p)) as float64, kept finite."""
-    clipped = np.clip(np.asarray(probs, np.float64), SMALLEST, 1 - SMALLEST)
-    return np.log(clipped / (1 - clipped))
+    return special.logit(np.clip(np.asarray(probs, np.float64), SMALLEST, 1 - SMALLEST))
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -73,8 +72,8 @@ def calibration_error_per_class(labels: np.ndarray, probs: np.ndarray, bins: int
 def fit_temperature(labels: np.ndarray, probs: np.ndarray) -> float:
     """The temperature T at which ``sigmoid(logit(probs) / T)`` has the lowest cross-entropy on these images.
 
-    Above 1 the model was too sure, below 1 not sure enough. The loss is convex in 1 / T, so bisection on its slope
-    finds the one minimum; it stays within .01 to 100, which perfectly separated labels reach.
+    Above 1 the model was too sure, below 1 not sure enough. The loss is convex in 1 / T, so it has one minimum; T
+    stays within .01 to 100, also for perfectly separated labels.
 
     Args:
         labels: 0/1 (N, 28), of validation images.
@@ -82,12 +81,13 @@ def fit_temperature(labels: np.ndarray, probs: np.ndarray) -> float:
     """
     labels, logits = metrics.check_binary(labels, "labels"), logit(metrics.check_probs(probs))
     metrics.check_same_shape(labels, logits, "probs")
-    cold, hot = np.log(COLDEST), np.log(HOTTEST)
-    for _ in range(40):
-        middle = (cold + hot) / 2
-        slope = np.mean(logits * (sigmoid(logits * np.exp(-middle)) - labels))  # of the loss, along 1 / T
-        cold, hot = (middle, hot) if slope > 0 else (cold, middle)
-    return float(np.exp((cold + hot) / 2))
+    margins = np.where(labels, logits, -logits)  # positive where the more probable answer is the true one
+
+    def cross_entropy(log_temperature: float) -> float:
+        return np.logaddexp(0, -margins * np.exp(-log_temperature)).mean()
+
+    ends = np.log([COLDEST, HOTTEST])
+    return float(np.exp(optimize.minimize_scalar(cross_entropy, bounds=ends, options={"xatol": 1e-6}).x))
 
 
 def scale(probs: np.ndarray, temperature: float) -> np.ndarray:

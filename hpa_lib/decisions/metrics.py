@@ -5,8 +5,6 @@ batches of 32 is about .56, since a rare class is absent from most of them). All
 ``zero_division=0``: a class that is neither present nor predicted counts as 0 in the headline macro F1.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -131,20 +129,17 @@ def summarize(labels: np.ndarray, preds: np.ndarray) -> dict[str, float]:
     return {mean.__name__: mean(labels, preds) for mean in means}
 
 
-def class_table(
-    labels: np.ndarray, preds: np.ndarray, probs: np.ndarray | None = None, names: Sequence[str] = atlas.LABELS
-) -> pd.DataFrame:
+def class_table(labels: np.ndarray, preds: np.ndarray, probs: np.ndarray | None = None) -> pd.DataFrame:
     """One row a class: ``label``, ``name``, ``positives``, ``predicted``, ``precision``, ``recall``, ``f1``.
 
     Args:
         labels, preds: 0/1 (N, 28).
         probs: (N, 28) in 0..1; when given, a column ``average_precision`` follows.
-        names: the classes' names.
     """
     table = pd.DataFrame(
         {
-            "label": np.arange(len(names)),
-            "name": list(names),
+            "label": np.arange(atlas.NUM_LABELS),
+            "name": atlas.LABELS,
             "positives": np.asarray(labels).sum(axis=0, dtype=int),
             "predicted": np.asarray(preds).sum(axis=0, dtype=int),
             "precision": precision_per_class(labels, preds),

@@ -5,7 +5,6 @@ the order of the rows, not by Id: a submission in another order is scored withou
 here holds the order against ``sample_submission.csv``.
 """
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -168,29 +167,18 @@ def score(submission_path: Path, truth_path: Path, draws: int = 1000, seed: int 
 
 
 def _read_rows(path: Path, column: str) -> tuple[list[str], list[str], list[str]]:
-    """Ids, texts and findings (rows of the wrong length) of a two-column file.
+    """Ids, texts and findings (lines of the wrong length or without an Id) of a two-column file.
 
     Raises:
         ValueError: it is not there, not text, or has other columns.
     """
     if not path.is_file():
         raise ValueError(f"{path} is not there: give the path of a CSV file with the columns Id,{column}")
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = list(csv.reader(file, strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a CSV text file in UTF-8: {error}") from error
-    while lines and not lines[-1]:
-        lines.pop()
-    if not lines or lines[0] != ["Id", column]:
-        header = ",".join(lines[0]) if lines else ""
-        raise ValueError(
-            f"{path} starts with {header[:80]!r}: its first line must be Id,{column} (UTF-8, no byte-order mark)"
-        )
-    wrong = [number for number, line in enumerate(lines[1:], start=2) if len(line) != 2 or not line[0].strip()]
+    rows, traits = csv_rows.read_rows(path, column, strict=True)
+    wrong = sorted([line for line, _, _ in traits.ragged] + [row.line for row in rows if not row.id.strip()])
     findings = [f"{_count(wrong, 'line')} not of the form Id,{column}, first line {wrong[0]}"] if wrong else []
-    rows = [line for line in lines[1:] if len(line) == 2 and line[0].strip()]
-    return [row[0] for row in rows], [row[1] for row in rows], findings
+    rows = [row for row in rows if row.id.strip()]
+    return [row.id for row in rows], [row.text for row in rows], findings
 
 
 def _parse_rows(ids: list[str], texts: list[str]) -> tuple[list[np.ndarray], list[str]]:

@@ -128,7 +128,7 @@ def classify(features, num_labels: int):
     return keras.layers.Dense(num_labels, dtype="float32", name="logits")(features)
 
 
-def inflate(kernel: np.ndarray, yellow: str = "mean", rescale: bool = False, axis: int = -2) -> np.ndarray:
+def inflate(kernel: np.ndarray, yellow: str = "mean", rescale: bool = False) -> np.ndarray:
     """A 4-channel kernel from a 3-channel one: the three are kept, yellow is made of them.
 
     Identities: without ``rescale``, a normalised yellow of 0 (which is an image without yellow) gives the 3-channel
@@ -136,33 +136,32 @@ def inflate(kernel: np.ndarray, yellow: str = "mean", rescale: bool = False, axi
     hard as three did; without yellow the convolution then gives 3/4 of the 3-channel result.
 
     Args:
-        kernel: float, with 3 (R, G, B) along ``axis``; (height, width, 3, filters) for a convolution.
+        kernel: float (height, width, 3, filters), its input channels R, G, B.
         yellow: ``"mean"`` of the red and the green filters, or a copy of ``"red"``.
         rescale: see above.
-        axis: where the channels lie.
 
     Returns:
-        The same with 4 along ``axis``.
+        float (height, width, 4, filters).
 
     Raises:
         ValueError: an unknown ``yellow``, or not 3 channels.
     """
     if yellow not in YELLOW_MODES:
         raise ValueError(f"yellow {yellow!r}: use one of {', '.join(YELLOW_MODES)}")
-    if kernel.shape[axis] != 3:
-        raise ValueError(f"the stem's kernel {kernel.shape} has {kernel.shape[axis]} input channels: inflate takes 3")
-    red, green, blue = np.split(kernel, 3, axis=axis)
+    if kernel.shape[2] != 3:
+        raise ValueError(f"the stem's kernel {kernel.shape} has {kernel.shape[2]} input channels: inflate takes 3")
+    red, green, blue = np.split(kernel, 3, axis=2)
     fourth = (red + green) / 2 if yellow == "mean" else red
-    inflated = np.concatenate([red, green, blue, fourth], axis=axis)
+    inflated = np.concatenate([red, green, blue, fourth], axis=2)
     return inflated * 0.75 if rescale else inflated
 
 
-def fit_channels(channels: int, yellow: str, rescale: bool, axis: int = 2) -> Callable[[np.ndarray], np.ndarray]:
+def fit_channels(channels: int, yellow: str, rescale: bool) -> Callable[[np.ndarray], np.ndarray]:
     """A function that inflates a 3-channel kernel where the model has 4 ``channels``, and else leaves it alone."""
 
     def fit(kernel: np.ndarray) -> np.ndarray:
-        if channels == 4 and kernel.shape[axis] == 3:
-            return inflate(kernel, yellow, rescale, axis)
+        if channels == 4 and kernel.shape[2] == 3:
+            return inflate(kernel, yellow, rescale)
         return kernel
 
     return fit

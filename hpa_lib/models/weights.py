@@ -1,18 +1,22 @@
-"""ImageNet weights: where they lie, how they are fetched, and how they get into our layers.
+"""ImageNet weights: where they are stored, how they are fetched, and how our layers are filled with them."""
 
-Each loader checks every tensor before it changes anything, fills a 4-channel stem from the 3-channel one
-(``layers.inflate``), and returns the names of the tensors that it did not use.
-"""
-
+import hashlib
+import http.client
 import os
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from hpa_lib.models import fetch, inception_v2, layers, resnet18, tensor_files
+from hpa_lib import paths, store
+from hpa_lib.models import inception_v2, layers, resnet18, tensor_files
 
-FOLDER = Path(__file__).resolve().parents[2] / "data" / "weights"
+FOLDER = paths.PROJECT / "data" / "weights"
+TIMEOUT = 30  # seconds without an answer
 SOURCES = {  # model -> files looked for, in this order; the first is what a download is stored as
     "resnet18": {
         "files": ("resnet18.a1_in1k.safetensors", "resnet18.safetensors"),
@@ -70,19 +74,61 @@ def find(name: str, path: str | Path = "", online: bool | None = None) -> Path |
 
 
 def download(name: str) -> Path:
-    """Fetch a model's public weights into the weights folder and return the file.
+    """Fetch a model's public weights into the weights folder, whole and checked, and return the file.
 
     Raises:
         ValueError: the model has no public weights, or the checksum does not fit.
-        ConnectionError: the address cannot be reached.
+        ConnectionError: the address cannot be reached, or the download broke off.
     """
     if name not in SOURCES:
         raise ValueError(f"model {name!r} has no public weights: use one of {', '.join(SOURCES)}")
     source = SOURCES[name]
     target = folder() / source["files"][0]
     if "hub" in source:
-        return fetch.from_hub(*source["hub"], target)
-    return fetch.from_address(source["address"], target, source.get("checksum", ""))
+        return _fetch_from_hub(*source["hub"], target)
+    return _fetch(source["address"], target, source.get("checksum", ""))
+
+
+def _fetch(address: str, target: Path, checksum: str) -> Path:
+    def write(path: Path) -> None:
+        try:
+            with urllib.request.urlopen(address, timeout=TIMEOUT) as response, path.open("wb") as file:
+                shutil.copyfileobj(response, file)
+                expected = int(response.headers.get("Content-Length") or path.stat().st_size)
+        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+            raise ConnectionError(f"{address} cannot be downloaded ({error}): fetch it by hand to {target}") from error
+        if path.stat().st_size != expected:
+            raise ConnectionError(f"{address} broke off after {path.stat().st_size} of {expected} bytes: try again")
+
+    return _place(target, write, checksum)
+
+
+def _fetch_from_hub(repository: str, file_name: str, target: Path) -> Path:
+    """Download one file of a Hugging Face repository, held against the hub's own SHA-256."""
+    import huggingface_hub  # slow to import, and needed only here
+
+    try:
+        address = huggingface_hub.hf_hub_url(repository, file_name)
+        checksum = huggingface_hub.get_hf_file_metadata(address, timeout=TIMEOUT).etag or ""
+        cached = huggingface_hub.hf_hub_download(repository, file_name)
+    except Exception as error:  # the hub's client raises its own, requests' and httpx' errors
+        raise ConnectionError(f"{repository} cannot be fetched from the hub ({error}): copy it to {target}") from error
+    known = f"sha256:{checksum}" if len(checksum) == 64 else ""  # large files carry their SHA-256 as the etag
+    return _place(target, lambda path: shutil.copyfile(cached, path), known)
+
+
+def _place(target: Path, write: Callable[[Path], object], checksum: str) -> Path:
+    """The file that ``write`` makes, if its checksum (``"sha256:..."``, ``"md5:..."`` or none) is the known one."""
+
+    def write_checked(path: Path) -> None:
+        write(path)
+        algorithm, _, expected = checksum.partition(":")
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, algorithm).hexdigest() if checksum else ""
+        if found != expected:
+            raise ValueError(f"the file for {target} has {algorithm} {found}, not {expected}: fetch it again")
+
+    return store.write_atomic(target, write_checked)
 
 
 def status() -> list[dict[str, str]]:
@@ -130,25 +176,29 @@ def start(
     if found is None:
         text = f"NO PRETRAINED WEIGHTS for {model.name} ({reason}): training FROM SCRATCH, expect a lower score. "
         return {**scratch, "message": f"{text}`hpa weights` says how to get them."}
-    unused = LOADERS[model.name](model, found, yellow, rescale)
+    unused = load(model, found, yellow, rescale)
     origin = "own file" if path else "ImageNet"  # what a file of one's own was trained on is not ours to say
     kind = "weights" if path else "ImageNet weights"
     message = f"{model.name} starts from the {kind} in {found.name}; {len(unused)} tensors not used."
     if model.name == "inception_v2":
-        message += f" Its stem came with {inception_v2_stem(found)}."
+        message += f" Its stem came with {inception_v2.stem_kind(tensor_files.read(found))}."
     return {"weights": origin, "file": str(found), "unused": unused, "message": message}
 
 
-def load_resnet18(
-    model: keras.Model, safetensors_path: str | Path, yellow: str = "mean", rescale: bool = False
-) -> list[str]:
-    """Fill a ResNet18 from a timm or torchvision ``.safetensors`` file.
+def load(model: keras.Model, path: str | Path, yellow: str = "mean", rescale: bool = False) -> list[str]:
+    """Fill a model of the file's width (1 for the public weights) from a weight file: all of it, or nothing.
 
-    ``fc`` fills the last layer when it has as many outputs; else it stays as it is and ``fc`` is named as unused.
+    - ``resnet18``: a timm or torchvision ``.safetensors``.
+    - ``inception_v2``: a TF-Slim ``.ckpt``, a ``.tar.gz`` that holds one, or a ``.safetensors`` with the same names. A
+      stem of the other kind than the model's is converted, exactly for inference: a BatchNorm is folded into filters
+      and biases; biases become the shift of a BatchNorm whose averages are 0 and 1.
+    - ``densenet121``: the ``..._notop.h5`` file of Keras; the model's own head stays as it is.
+
+    The file's classifier fills the last layer when it has as many outputs; else it is named as unused.
 
     Args:
-        model: ``MODELS["resnet18"](...)`` of the file's width (1 for the public weights).
-        safetensors_path: the file.
+        model: one of ``models.MODELS``; its name says which.
+        path: the file.
         yellow, rescale: how a 4-channel stem takes its yellow filters, see ``layers.inflate``.
 
     Returns:
@@ -157,60 +207,22 @@ def load_resnet18(
     Raises:
         FileNotFoundError, ValueError: no file, a damaged one, a missing tensor or one of another shape.
     """
-    tensors = tensor_files.read(safetensors_path)
-    return _fill(resnet18.match_tensors(model, tensors, yellow, rescale), tensors, safetensors_path)
+    if model.name == "densenet121":
+        return _load_densenet121(model, Path(path), yellow, rescale)
+    match = {"resnet18": resnet18.match_tensors, "inception_v2": inception_v2.match_tensors}[model.name]
+    tensors = tensor_files.read(path)
+    return _fill(match(model, tensors, yellow, rescale), tensors, path)
 
 
-def load_inception_v2(
-    model: keras.Model, checkpoint_path: str | Path, yellow: str = "mean", rescale: bool = False
-) -> list[str]:
-    """Fill an Inception V2 from a TF-Slim checkpoint whose stem has either biases or a BatchNorm.
-
-    A stem of the other kind than the model's is converted, exactly for inference: a BatchNorm is folded into filters
-    and biases; biases become the shift of a BatchNorm whose averages are 0 and 1. The classifier fills the last layer
-    when it has as many outputs. The separable stem makes its yellow from both of its factors in the same way.
-
-    Args:
-        model: ``MODELS["inception_v2"](...)`` of the checkpoint's width (1 for the public weights).
-        checkpoint_path: a ``.ckpt`` file, a ``.tar.gz`` that holds one, or a ``.safetensors`` with the same names.
-        yellow, rescale: how a 4-channel stem takes its yellow filters, see ``layers.inflate``.
-
-    Returns:
-        The sorted names of the unused tensors.
-
-    Raises:
-        FileNotFoundError, ValueError: no file, a damaged one, a missing tensor or one of another shape.
-    """
-    tensors = tensor_files.read(checkpoint_path)
-    return _fill(inception_v2.match_tensors(model, tensors, yellow, rescale), tensors, checkpoint_path)
-
-
-def inception_v2_stem(checkpoint_path: str | Path) -> str:
-    """Which stem a TF-Slim checkpoint holds: ``"biases"`` or ``"BatchNorm"``."""
-    return inception_v2.stem_kind(tensor_files.read(checkpoint_path))
-
-
-def load_densenet121(model: keras.Model, h5_path: str | Path, yellow: str = "mean", rescale: bool = False) -> list[str]:
-    """Fill a DenseNet121 from the ``..._notop.h5`` file of Keras; our own head stays as it is.
-
-    Args:
-        model: ``MODELS["densenet121"](...)``.
-        h5_path: the file, read by Keras itself into a 3-channel twin.
-        yellow, rescale: how a 4-channel stem takes its yellow filters, see ``layers.inflate``.
-
-    Returns:
-        The names of the unused tensors: always none, Keras refuses a file with more.
-
-    Raises:
-        FileNotFoundError, ValueError: no file, or one that does not fit.
-    """
-    if not Path(h5_path).is_file():
-        raise FileNotFoundError(f"no weight file {h5_path}: `hpa weights` says how to get it")
+def _load_densenet121(model: keras.Model, path: Path, yellow: str, rescale: bool) -> list[str]:
+    """Keras itself reads the file, into a 3-channel twin; it refuses one with more tensors, so none is unused."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no weight file {path}: `hpa weights` says how to get it")
     twin = keras.applications.DenseNet121(include_top=False, weights=None, input_shape=(32, 32, 3))
     try:
-        twin.load_weights(str(h5_path))
+        twin.load_weights(str(path))
     except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{h5_path} is truncated or no DenseNet121 file ({error}): fetch it again") from error
+        raise ValueError(f"{path} is truncated or no DenseNet121 file ({error}): fetch it again") from error
     for layer in twin.layers:
         if layer.name == "conv1_conv":
             fit = layers.fit_channels(model.get_layer(layer.name).kernel.shape[2], yellow, rescale)
@@ -218,9 +230,6 @@ def load_densenet121(model: keras.Model, h5_path: str | Path, yellow: str = "mea
         elif layer.weights:
             model.get_layer(layer.name).set_weights(layer.get_weights())
     return []
-
-
-LOADERS = {"resnet18": load_resnet18, "inception_v2": load_inception_v2, "densenet121": load_densenet121}
 
 
 def _fill(rows: list[tuple], tensors: dict[str, np.ndarray], path) -> list[str]:

@@ -49,9 +49,9 @@ class Step(NamedTuple):
 
 
 class Parameter(NamedTuple):
-    """One line of a ``parameters`` cell: the names of its types (``("int", "None")``) and its default."""
+    """One line of a ``parameters`` cell: the name of its type (a key of ``READERS``) and its default."""
 
-    kinds: tuple[str, ...]
+    kind: str
     default: object
 
 
@@ -154,70 +154,39 @@ def read_parameters(notebook: Path) -> dict[str, Parameter]:
 
 def _read_line(node: ast.stmt) -> tuple[str, Parameter]:
     """Name and type of one line of a ``parameters`` cell; without an annotation the default's type counts."""
-    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
-        default = ast.literal_eval(node.value)
-        return node.target.id, Parameter(_kinds(node.annotation), default)
-    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-        default = ast.literal_eval(node.value)
-        return node.targets[0].id, Parameter((_kind_of(default),), default)
-    raise ValueError(f"line {node.lineno} is {ast.unparse(node)!r}")
-
-
-def _kinds(annotation: ast.expr) -> tuple[str, ...]:
-    """The plain type names of an annotation: ``list[int] | None`` gives ``("list", "None")``."""
-    if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
-        return _kinds(annotation.left) + _kinds(annotation.right)
-    outer = annotation.value if isinstance(annotation, ast.Subscript) else annotation
-    kind = ast.unparse(outer)
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    is_assignment = isinstance(node, ast.Assign | ast.AnnAssign) and node.value
+    if not is_assignment or len(targets) != 1 or not isinstance(targets[0], ast.Name):
+        raise ValueError(f"line {node.lineno} is {ast.unparse(node)!r}")
+    default = ast.literal_eval(node.value)
+    kind = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else type(default).__name__
     if kind not in READERS:
-        raise ValueError(f"line {annotation.lineno} has the type {kind!r}, not one of {', '.join(READERS)}")
-    return (kind,)
-
-
-def _kind_of(value: object) -> str:
-    return "None" if value is None else type(value).__name__
+        raise ValueError(f"line {node.lineno}: {targets[0].id} has the type {kind!r}, not one of {', '.join(READERS)}")
+    return targets[0].id, Parameter(kind, default)
 
 
 def _read_bool(text: str) -> bool:
     return {"true": True, "false": False}[text.lower()]
 
 
-def _read_none(text: str) -> None:
-    return {"none": None}[text.lower()]
+READERS = {"bool": _read_bool, "int": int, "float": float, "str": str}
 
 
-READERS = {  # the order in which the types of a union are tried: text, which takes everything, last
-    "None": _read_none,
-    "bool": _read_bool,
-    "int": int,
-    "float": float,
-    "list": ast.literal_eval,
-    "tuple": ast.literal_eval,
-    "dict": ast.literal_eval,
-    "str": str,
-}
-
-
-def read_value(name: str, text: str, parameter: Parameter) -> object:
+def read_value(name: str, text: str, parameter: Parameter) -> bool | int | float | str:
     """The value of a text from the command line in the parameter's type: ``"1e-3"`` for a float is 0.001."""
-    for kind, reader in READERS.items():
-        if kind in parameter.kinds:
-            try:
-                value = reader(text)
-            except (ValueError, SyntaxError, KeyError, TypeError):
-                continue
-            if _kind_of(value) == kind:
-                return value
-    raise Refused(_wrong_type(name, text, parameter))
+    try:
+        return READERS[parameter.kind](text)
+    except (ValueError, KeyError):
+        raise Refused(_wrong_type(name, text, parameter)) from None
 
 
 def check_value(name: str, value: object, parameter: Parameter) -> object:
     """The same value if it has the parameter's type; a whole number for a float becomes one, a path a text."""
     if isinstance(value, Path):
         value = str(value)
-    if _kind_of(value) in parameter.kinds:
+    if type(value).__name__ == parameter.kind:
         return value
-    if type(value) is int and "float" in parameter.kinds:
+    if type(value) is int and parameter.kind == "float":
         return float(value)
     raise Refused(_wrong_type(name, value, parameter))
 
@@ -267,9 +236,8 @@ def check_keras() -> None:
 
 
 def _wrong_type(name: str, value: object, parameter: Parameter) -> str:
-    wanted = " or ".join(parameter.kinds)
     value = value.item() if hasattr(value, "item") else value  # a NumPy number or text, shown as a plain one
-    return f"parameter {name} = {value!r}: give a value of type {wanted}, such as {parameter.default!r}"
+    return f"parameter {name} = {value!r}: give a value of type {parameter.kind}, such as {parameter.default!r}"
 
 
 def _unknown(name: str, notebooks: list[Path], known: Iterable[str]) -> str:

@@ -26,7 +26,6 @@ from papermill.exceptions import PapermillExecutionError
 from hpa_lib import provenance, store
 from hpa_lib.running import plan
 
-PACKAGES = ("hpa-kit", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "imgaug", "papermill", "ipykernel")
 LONGEST_SOCKET_PATH = 103  # bytes in the sockaddr_un of macOS, less the closing zero; Linux takes 107
 
 
@@ -45,7 +44,7 @@ def run_plan(steps: list[plan.Step], out: Path, profile: str = "", cell_timeout:
 
     Returns:
         ``status`` (``done``, ``failed``, ``killed`` or ``interrupted``), ``last_step``, ``steps`` (each with its own
-        ``status``, ``seconds``, ``error``, ``peak_memory_mb``), and the versions and commit.
+        ``status``, ``seconds``, ``error``, ``peak_memory_mb``), and the ``versions``.
 
     Raises:
         store.Locked: another process runs steps of this run set; nothing has been started.
@@ -96,7 +95,7 @@ def run_notebook(step: plan.Step, out: Path, cell_timeout: int | None = None) ->
                     step.parameters,
                     progress_bar=False,
                     execution_timeout=cell_timeout,
-                    on_cell_executed=lambda **_: memory.append(_peak_memory(process.pid)),
+                    on_cell_executed=lambda **_: memory.append(provenance.peak_memory_mb_of(process.pid)),
                     km=kernel,
                 )
             finally:
@@ -214,24 +213,13 @@ def _new_record(steps: list[plan.Step], out: Path, profile: str) -> dict:
         "started": _now(),
         "finished": None,
         "last_step": None,
-        "python": sys.version.split()[0],
-        "versions": {name: provenance.version(name) for name in PACKAGES},
-        "commit": provenance.commit(),
+        "versions": provenance.versions(),
         "steps": kept + waiting,
     }
 
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _peak_memory(pid: int) -> int | None:
-    """The most memory in MB that the kernel process itself has held so far (Linux's VmHWM); None elsewhere."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM:")), None)
 
 
 def _why_dead(returncode: int | None) -> str:

@@ -5,13 +5,10 @@ TensorFlow is named here, in ``models.norm`` and where weight files are read, an
 
 import contextlib
 import os
-import platform
-import sys
 from pathlib import Path
 
 import keras
 
-from hpa_lib import provenance
 from hpa_lib.training import startup
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
@@ -159,20 +156,3 @@ def scope():
         if len(tf.config.list_logical_devices("GPU")) > 1:
             return tf.distribute.MirroredStrategy().scope()
     return contextlib.nullcontext()
-
-
-def peak_memory_mb() -> int | None:
-    """The largest resident memory of this process so far, in MB (main memory, not the GPU's); None on Windows."""
-    try:
-        import resource  # Unix only
-    except ImportError:
-        return None
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, KiB on Linux
-    return largest // (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def versions() -> dict:
-    """Versions that a result depends on, and the git commit of the code where there is one."""
-    packages = ("hpa-kit", "keras", "tensorflow", "jax", "numpy", "imgaug", "opencv-python-headless")
-    found = {package: version for package in packages if (version := provenance.version(package))}
-    return {"python": platform.python_version(), **found, "commit": provenance.commit() or "unknown"}

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from hpa_lib import models, paths, store
+from hpa_lib import models, paths, provenance, store
 from hpa_lib.data import cache, kaggle
 from hpa_lib.models import summary, weights
 from hpa_lib.training import batches, checkpoints, device, imbalance, loop, predict, recipes
@@ -230,8 +230,8 @@ def make_record(run: Run, fold: Fold, model: keras.Model, origin: dict, history:
     record |= {"val_macro_ap": best["val_macro_ap"], "val_macro_f1": best["val_macro_f1"]}
     record |= {"seconds": history["seconds"].sum(), "images_per_second": history["images_per_second"].median()}
     record |= {"parameters": model.count_params(), "flops": summary.count_flops(model), "weights_file": origin["file"]}
-    record |= {"hardware": run.hardware, "peak_memory_mb": device.peak_memory_mb()}
-    return record | {"versions": device.versions()}
+    record |= {"hardware": run.hardware, "peak_memory_mb": provenance.peak_memory_mb()}
+    return record | {"versions": provenance.versions()}
 
 
 def _find_finished(run: Run, origin: dict) -> dict | None:

@@ -150,7 +150,7 @@ def test_the_older_folder_stays_until_the_new_one_is_whole(tiny_dataset, tmp_pat
     flip_label(data)
     zip_folder(data, archive)
     with monkeypatch.context() as patch:
-        patch.setattr(archives.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             archives.unpack_data(archive, tmp_path / "unpacked", progress=False)
     assert checks.check(first, progress=False).empty

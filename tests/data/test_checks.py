@@ -21,7 +21,7 @@ def channel(data, image_id="train-0001", color="green", part="train"):
 def one_finding(data, severity="error"):
     """The single finding of a folder, after checking that it is told in full."""
     findings = checks.check(data, progress=False)
-    assert list(findings.columns) == kaggle.FINDINGS
+    assert list(findings.columns) == list(kaggle.Finding._fields)
     assert len(findings) == 1, findings.to_string()
     finding = findings.iloc[0]
     assert finding["severity"] == severity
@@ -33,7 +33,7 @@ def test_a_good_folder_has_no_findings(tiny_dataset):
     data = tiny_dataset(groups=True)
     findings = checks.check(data, progress=False)
     assert findings.empty
-    assert list(findings.columns) == kaggle.FINDINGS
+    assert list(findings.columns) == list(kaggle.Finding._fields)
     ids, labels, test_ids = checks.select(data, findings)
     assert (len(ids), labels.shape, len(test_ids)) == (6, (6, 28), 3)
 

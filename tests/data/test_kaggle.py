@@ -201,8 +201,8 @@ def test_thousands_of_repeated_ids_are_told_in_short_sentences(csv_path):
     rows = "".join(f"a,{number % 28}\n" for number in range(4000))
     _, findings = kaggle.scan(csv_path(HEADER + rows), "train")
     assert len(findings) == 4000
-    assert max(len(finding["problem"]) for finding in findings) < 100
-    assert findings[0]["problem"] == "has different Targets on lines 2, 3, 4 and 3,997 more"
+    assert max(len(finding.problem) for finding in findings) < 100
+    assert findings[0].problem == "has different Targets on lines 2, 3, 4 and 3,997 more"
 
 
 @pytest.mark.parametrize("name", ["train.csv.zip", "train.csv"])

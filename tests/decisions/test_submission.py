@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpa_lib.data import csv_rows
 from hpa_lib.decisions import metrics, submission
 
 NUM_LABELS = 28
@@ -46,8 +47,17 @@ def test_written_in_the_samples_order_and_read_back(tmp_path_factory, seed):
 
 
 def test_a_good_file_has_no_findings(tmp_path, sample):
-    for text in (GOOD, GOOD.replace("\n", "\r\n"), GOOD.rstrip("\n"), GOOD + "\n"):
+    quoted = GOOD.replace("Id,Predicted", '"Id","Predicted"')
+    for text in (GOOD, GOOD.replace("\n", "\r\n"), GOOD.rstrip("\n"), GOOD + "\n", quoted):
         assert submission.check(write_text(tmp_path / "mine.csv", text), sample) == []
+
+
+def test_a_byte_order_mark_is_read_past_in_every_table(tmp_path, sample):
+    """As Excel writes it; the sample and the label tables (``csv_rows``) and submissions agree on it."""
+    marked = write_text(tmp_path / "mine.csv", "\ufeff" + GOOD)
+    assert submission.check(marked, sample) == [] and submission.read(marked)[0].tolist() == IDS.tolist()
+    assert submission.read_ids(marked).tolist() == IDS.tolist()
+    assert [row.id for row in csv_rows.read_rows(marked, "Predicted")[0]] == IDS.tolist()
 
 
 @pytest.mark.parametrize(
@@ -69,13 +79,16 @@ def test_a_good_file_has_no_findings(tmp_path, sample):
         (GOOD.replace("id-1,25\n", "\n"), "1 line not of the form Id,Predicted, first line 3"),
         (GOOD.replace(",", ";"), "starts with 'Id;Predicted': its first line must be Id,Predicted"),
         (GOOD.replace("Predicted", "Target"), "starts with 'Id,Target'"),
-        ("\ufeff" + GOOD, "no byte-order mark"),
         (GOOD.removeprefix(HEADER), "starts with 'id-3,16 0'"),
         ("", "starts with ''"),
         (HEADER, "4 images of the sample missing"),
-        (b"\x89PNG\xff\xfe\x00", "not a CSV text file"),
-        (GOOD.encode("utf-16"), "not a CSV text file"),
-        (GOOD.replace("id-1,25", 'id-1,"25'), "not a CSV text file"),
+        (GOOD.replace("Id,Predicted", "id,predicted"), "starts with 'id,predicted'"),
+        (GOOD.replace("Id,Predicted", "Id,Predicted,Usage"), "starts with 'Id,Predicted,Usage'"),
+        (b"\x89PNG\xff\xfe\x00", "no UTF-8 text"),
+        (b"PK\x03\x04\x00", "no UTF-8 text"),
+        (GOOD.encode("latin-1") + b"\xff", "not UTF-8 text"),
+        (GOOD.encode("utf-16"), "no UTF-8 text"),
+        (GOOD.replace("id-1,25", 'id-1,"25'), "line 5: unexpected end of data: look for a stray quotation mark"),
     ],
 )
 def test_findings_name_what_is_wrong(tmp_path, sample, text, words):

@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 
 from hpa_lib import models
-from hpa_lib.models import fetch, layers, tensor_files, weights
+from hpa_lib.models import inception_v2, layers, tensor_files, weights
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SLIM = FIXTURES / "inception_v2_slim_quarter" / "inception_v2.ckpt"
@@ -47,7 +47,7 @@ def no_weights_around(monkeypatch, tmp_path):
 @pytest.mark.parametrize("stem_norm", [False, True])
 def test_inception_equals_slim_at_every_endpoint(stem_norm):
     model = inception(num_labels=11, stem_norm=stem_norm)
-    assert weights.load_inception_v2(model, SLIM) == []
+    assert weights.load(model, SLIM) == []
     expected = np.load(SLIM.with_name("expected.npz"))
     endpoints = [name for name in expected.files if name not in ("input", "Logits")]
     assert len(endpoints) == 6
@@ -74,13 +74,13 @@ def give_stem_a_norm(tensors):
 
 def test_a_stem_with_batch_norm_loads_into_both_kinds_of_model(tmp_path):
     path = write_slim(tmp_path / "normed.safetensors", give_stem_a_norm)
-    assert weights.inception_v2_stem(path) == "BatchNorm"
-    assert weights.inception_v2_stem(SLIM) == "biases"
+    assert inception_v2.stem_kind(tensor_files.read(path)) == "BatchNorm"
+    assert inception_v2.stem_kind(tensor_files.read(SLIM)) == "biases"
     image = np.load(SLIM.with_name("expected.npz"))["input"]
     found = []
     for stem_norm in (True, False):
         model = inception(stem_norm=stem_norm)
-        unused = weights.load_inception_v2(model, path)
+        unused = weights.load(model, path)
         assert unused == ["InceptionV2/Logits/Conv2d_1c_1x1/biases", "InceptionV2/Logits/Conv2d_1c_1x1/weights"]
         found.append(outputs_after(model, "normalise", image, ["Conv2d_1a_7x7", "Mixed_5c"]))
     for kept, folded in zip(*found, strict=True):
@@ -93,7 +93,7 @@ def test_a_stem_with_batch_norm_loads_into_both_kinds_of_model(tmp_path):
 def test_resnet_equals_the_torch_fixture(size):
     expected = np.load(TORCH.with_name("expected.npz"))
     model = resnet(image_size=size)
-    unused = weights.load_resnet18(model, TORCH)
+    unused = weights.load(model, TORCH)
     assert len(unused) == 20 and all(name.endswith("num_batches_tracked") for name in unused)
     images = np.concatenate([expected[f"images_{size}"], np.full((2, size, size, 1), 9, np.uint8)], axis=-1)
     assert relative_error(model.predict(images, verbose=0), expected[f"logits_{size}"]) < 1e-4
@@ -108,7 +108,7 @@ def test_resnet_of_full_width_equals_torch_at_odd_sizes(tmp_path):
     safetensors.torch.save_file(network.state_dict(), tmp_path / "resnet18.safetensors")
     for size in (224, 225, 96):
         model = models.MODELS["resnet18"](image_size=size, channels="rgb")
-        weights.load_resnet18(model, tmp_path / "resnet18.safetensors")
+        weights.load(model, tmp_path / "resnet18.safetensors")
         images = np.random.default_rng(size).integers(0, 256, (1, size, size, 4), np.uint8)
         expected = torch_resnet18.logits_of(network, images[..., :3])
         assert relative_error(model.predict(images, verbose=0), expected) < 1e-4, size
@@ -120,13 +120,13 @@ def test_a_thousand_classes_are_named_as_unused(tmp_path):
     safetensors.numpy.save_file(tensors, tmp_path / "many.safetensors")
     model = resnet()
     before = model.get_layer("logits").get_weights()[0]
-    assert {"fc.weight", "fc.bias"} <= set(weights.load_resnet18(model, tmp_path / "many.safetensors"))
+    assert {"fc.weight", "fc.bias"} <= set(weights.load(model, tmp_path / "many.safetensors"))
     np.testing.assert_array_equal(model.get_layer("logits").get_weights()[0], before)
 
 
 CASES = {  # how to build it, load it, from which file, and its first layer with filters
-    "resnet18": (resnet, weights.load_resnet18, TORCH, "stem.conv1"),
-    "inception_v2": (inception, weights.load_inception_v2, SLIM, "Conv2d_1a_7x7.conv"),
+    "resnet18": (resnet, weights.load, TORCH, "stem.conv1"),
+    "inception_v2": (inception, weights.load, SLIM, "Conv2d_1a_7x7.conv"),
 }
 
 
@@ -175,7 +175,7 @@ def test_densenet121_from_the_file_that_keras_reads(tmp_path):
     expected = source.predict(pixels.astype("float32"), verbose=0)
     for channels in ("rgb", "rgby"):
         model = models.MODELS["densenet121"](image_size=64, channels=channels)
-        assert weights.load_densenet121(model, tmp_path / "densenet121.h5") == []
+        assert weights.load(model, tmp_path / "densenet121.h5") == []
         features = keras.Model(model.input, model.get_layer("relu").output).predict(images, verbose=0)
         assert relative_error(features, expected) < 1e-4, channels
 
@@ -201,33 +201,31 @@ def test_a_truncated_densenet121_file_is_refused(tmp_path):
     broken = tmp_path / "densenet121.h5"
     broken.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     with pytest.raises(ValueError, match="is truncated or no DenseNet121 file"):
-        weights.load_densenet121(models.MODELS["densenet121"](image_size=32, width=0.01), broken)
+        weights.load(models.MODELS["densenet121"](image_size=32, width=0.01), broken)
 
 
 def test_wrong_shapes_and_missing_tensors_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"'conv1.weight' has shape \(8, 3, 7, 7\).*build the model with the file's"):
-        weights.load_resnet18(resnet(width=0.5), TORCH)
+        weights.load(resnet(width=0.5), TORCH)
     with pytest.raises(ValueError, match="has shape .*: build the model with the file's width"):
-        weights.load_inception_v2(inception(width=0.5), SLIM)
+        weights.load(inception(width=0.5), SLIM)
     with pytest.raises(ValueError, match="lacks .* tensors, first '.*': it belongs to another network"):
-        weights.load_inception_v2(
-            inception(), write_slim(tmp_path / "a.safetensors", lambda t: t.pop(f"{STEM}/pointwise_weights"))
-        )
+        weights.load(inception(), write_slim(tmp_path / "a.safetensors", lambda t: t.pop(f"{STEM}/pointwise_weights")))
     with pytest.raises(ValueError, match="no biases and no BatchNorm on"):
-        weights.load_inception_v2(inception(), TORCH)
+        weights.load(inception(), TORCH)
     norm = "InceptionV2/Conv2d_2b_1x1/BatchNorm"
     scaled = write_slim(tmp_path / "b.safetensors", lambda t: t.update({f"{norm}/gamma": np.full(16, 2, "float32")}))
     with pytest.raises(ValueError, match="gamma scales"):
-        weights.load_inception_v2(inception(), scaled)
+        weights.load(inception(), scaled)
 
 
 def test_pickles_are_refused_unopened(tmp_path):
     path = tmp_path / "resnet18.pth"
     path.write_bytes(b"anything")
     with pytest.raises(ValueError, match="may hold a pickle"):
-        weights.load_resnet18(resnet(), path)
+        weights.load(resnet(), path)
     with pytest.raises(FileNotFoundError, match="no weight file"):
-        weights.load_resnet18(resnet(), tmp_path / "absent.safetensors")
+        weights.load(resnet(), tmp_path / "absent.safetensors")
 
 
 def write_archive(path, members):
@@ -242,13 +240,13 @@ def write_archive(path, members):
 def test_inception_from_an_archive(tmp_path):
     archive = write_archive(tmp_path / "slim.tar.gz", {"../../evil": b"x", "./inception_v2.ckpt": SLIM.read_bytes()})
     first, other = inception(num_labels=11), inception(num_labels=11)
-    assert weights.load_inception_v2(first, archive) == weights.load_inception_v2(other, SLIM) == []
+    assert weights.load(first, archive) == weights.load(other, SLIM) == []
     assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), other.get_weights(), strict=True))
     assert {path.name for path in tmp_path.iterdir()} == {"slim.tar.gz"}
     with pytest.raises(ValueError, match="is truncated or no tar.gz archive"):
-        weights.load_inception_v2(first, cut(archive, tmp_path / "cut.tar.gz", 0.5))
+        weights.load(first, cut(archive, tmp_path / "cut.tar.gz", 0.5))
     with pytest.raises(ValueError, match="holds 0 .ckpt files"):
-        weights.load_inception_v2(first, write_archive(tmp_path / "empty.tar.gz", {"readme": b""}))
+        weights.load(first, write_archive(tmp_path / "empty.tar.gz", {"readme": b""}))
 
 
 def test_a_checkpoint_without_tensorflow_says_what_to_install(monkeypatch):
@@ -279,8 +277,8 @@ def test_nothing_is_fetched_unless_allowed(monkeypatch):
     def refuse(*arguments):
         raise AssertionError("the network was asked")
 
-    monkeypatch.setattr(fetch, "from_hub", refuse)
-    monkeypatch.setattr(fetch, "from_address", refuse)
+    monkeypatch.setattr(weights, "_fetch_from_hub", refuse)
+    monkeypatch.setattr(weights, "_fetch", refuse)
     for name in models.MODELS:
         assert weights.find(name) is None
     monkeypatch.setenv("HPA_ONLINE", "1")
@@ -309,7 +307,7 @@ def test_download_is_whole_checked_and_found_again(tmp_path, monkeypatch):
 
 def test_a_wrong_checksum_leaves_no_file(tmp_path, monkeypatch):
     serve(monkeypatch, tmp_path, b"something else", "md5:" + "0" * 32)
-    with pytest.raises(ValueError, match="has md5 .*, not 0000.*: delete it and fetch it again"):
+    with pytest.raises(ValueError, match="has md5 .*, not 0000.*: fetch it again"):
         weights.download("inception_v2")
     assert not list((tmp_path / "data" / "weights").iterdir())
 
@@ -317,7 +315,7 @@ def test_a_wrong_checksum_leaves_no_file(tmp_path, monkeypatch):
 def test_an_unreachable_address_leaves_no_file_and_names_the_place(tmp_path):
     target = tmp_path / "weights" / "file"
     with pytest.raises(ConnectionError, match="cannot be downloaded .*: fetch it by hand to"):
-        fetch.from_address((tmp_path / "absent").as_uri(), target)
+        weights._fetch((tmp_path / "absent").as_uri(), target, "")
     assert not list(target.parent.iterdir())
 
 
@@ -325,9 +323,9 @@ def test_a_download_that_breaks_off_leaves_no_file(tmp_path, monkeypatch):
     class Short(io.BytesIO):
         headers = {"Content-Length": "10"}
 
-    monkeypatch.setattr(fetch.urllib.request, "urlopen", lambda address, timeout: Short(b"12345"))
+    monkeypatch.setattr(weights.urllib.request, "urlopen", lambda address, timeout: Short(b"12345"))
     with pytest.raises(ConnectionError, match="broke off after 5 of 10 bytes"):
-        fetch.from_address("https://example.org/file", tmp_path / "file")
+        weights._fetch("https://example.org/file", tmp_path / "file", "")
     assert not (tmp_path / "file").exists()
 
 

@@ -166,14 +166,14 @@ def test_wrong_type_in_a_profile_is_refused(folder):
 
 def test_parameters_cell_is_read_without_running_it(folder):
     parameters = plan.read_parameters(folder / "02_train_densenet.ipynb")
-    assert parameters["LEARNING_RATE"] == plan.Parameter(("float",), 0.001)
-    assert parameters["FOLDS"] == plan.Parameter(("list", "None"), None)
+    assert parameters["LEARNING_RATE"] == plan.Parameter("float", 0.001)
+    assert parameters["SMALL"] == plan.Parameter("bool", True)
 
 
 def test_without_annotation_the_type_of_the_default_counts(tmp_path):
     path = write_notebook(tmp_path / "00_a.ipynb", parameters="SEED = 0\nSHIFT = -1.5")
-    assert plan.read_parameters(path)["SEED"].kinds == ("int",)
-    assert plan.read_parameters(path)["SHIFT"] == plan.Parameter(("float",), -1.5)
+    assert plan.read_parameters(path)["SEED"].kind == "int"
+    assert plan.read_parameters(path)["SHIFT"] == plan.Parameter("float", -1.5)
 
 
 @pytest.mark.parametrize(
@@ -186,8 +186,7 @@ def test_without_annotation_the_type_of_the_default_counts(tmp_path):
         ("AUGMENT", "True", True),
         ("CLASS_WEIGHTS", "1e-3", "1e-3"),
         ("CLASS_WEIGHTS", "", ""),
-        ("FOLDS", "[0, 2]", [0, 2]),
-        ("FOLDS", "none", None),
+        ("SMALL", "False", False),
     ],
 )
 def test_texts_become_values_of_the_annotated_type(folder, name, text, value):
@@ -197,7 +196,8 @@ def test_texts_become_values_of_the_annotated_type(folder, name, text, value):
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("EPOCHS", "1.5"), ("EPOCHS", "one"), ("AUGMENT", "1"), ("LEARNING_RATE", "x"), ("FOLDS", "0")]
+    ("name", "text"),
+    [("EPOCHS", "1.5"), ("EPOCHS", "one"), ("AUGMENT", "1"), ("LEARNING_RATE", "x"), ("SMALL", "none")],
 )
 def test_texts_of_a_wrong_type_are_refused(folder, name, text):
     parameter = plan.read_parameters(folder / "02_train_densenet.ipynb")[name]
@@ -223,7 +223,14 @@ def test_missing_parameters_tag_is_refused(tmp_path):
         ("EPOCHS: int = 1 + len('a')", "cannot be read"),
         ("import os", "line 1 is 'import os'"),
         ("EPOCHS: int = ", "cannot be read"),
-        ("EPOCHS: Path = 'x'", "the type 'Path'"),
+        ("EPOCHS: Path = 'x'", "line 1: EPOCHS has the type 'Path', not one of bool, int, float, str"),
+        ("FOLDS: list[int] | None = None", r"FOLDS has the type 'list\[int\] \| None'"),
+        ("FOLDS = [1, 2]", "FOLDS has the type 'list'"),
+        ("FOLDS = None", "FOLDS has the type 'NoneType'"),
+        ("FOLDS: int", "line 1 is 'FOLDS: int'"),
+        ("FOLD, FOLDS = 1, 2", "line 1 is"),
+        ("FOLD = FOLDS = 1", "line 1 is"),
+        ("FOLDS += 1", "line 1 is"),
     ],
 )
 def test_unreadable_parameters_cell_is_refused(tmp_path, line, problem):

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from throwaway import write_notebook
 
-from hpa_lib import paths, provenance
+from hpa_lib import paths
 from hpa_lib.running import plan, runner
 
 
@@ -255,13 +255,3 @@ def test_kernels_talk_over_tcp_where_there_are_no_unix_sockets(run, monkeypatch)
         monkeypatch.setattr("sys.platform", system)
         assert run(["1"])["status"] == "failed"
     assert asked == ["tcp", "ipc", "ipc"]
-
-
-def test_a_git_that_does_not_answer_gives_no_commit(monkeypatch):
-    def hang(*_, **options):
-        raise subprocess.TimeoutExpired("git", options["timeout"])
-
-    monkeypatch.setattr("subprocess.run", hang)
-    assert provenance.commit() is None
-    monkeypatch.setattr("subprocess.run", lambda *_, **__: (_ for _ in ()).throw(FileNotFoundError("git")))
-    assert provenance.commit() is None

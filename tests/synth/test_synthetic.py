@@ -162,10 +162,10 @@ def test_mitotic_cells_and_pairs_occur_whatever_the_label():
 def test_fields_of_one_protein_share_line_and_exposure():
     first, second = (rendering.draw(3, index, [23], 128, 0.64, protein=7).field.cells.line for index in (0, 1))
     assert first == second
-    made, same = (rendering.make_protein(3, 7, [23, 0], False, 1.0) for _ in range(2))
+    made, same = (rendering.make_protein(3, 7, [23, 0], False) for _ in range(2))
     assert np.array_equal(made.exposure, same.exposure)
     assert made.weights == same.weights
-    assert not np.array_equal(made.exposure, rendering.make_protein(3, 8, [23, 0], False, 1.0).exposure)
+    assert not np.array_equal(made.exposure, rendering.make_protein(3, 8, [23, 0], False).exposure)
 
 
 def test_dark_fields_are_darker_in_the_reference_channels():
@@ -180,7 +180,7 @@ def test_dark_fields_are_darker_in_the_reference_channels():
 
 def test_even_the_weakest_label_reaches_its_faintest_level():
     for protein in range(40):
-        settings = rendering.make_protein(3, protein, [0, 19, 25], True, 1.0)
+        settings = rendering.make_protein(3, protein, [0, 19, 25], True)
         for label, weight in settings.weights.items():
             assert weight * settings.exposure[imaging.GREEN] >= 0.999 * PATTERNS[label].faintest
 

@@ -162,13 +162,13 @@ def test_no_reader_ever_sees_half_a_file(tmp_path, monkeypatch):
         patch.setattr(Path, "write_bytes", half_write)
         hpa_synth.write_dataset(tmp_path / "data", workers=1, **SMALL)
     assert not any(path.exists() for path in lost)
-    assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".part")]
+    assert not [path for path in tmp_path.rglob("*") if ".part" in path.name]
     hpa_synth.write_dataset(tmp_path / "data", workers=1, **SMALL)
     assert digest(tmp_path / "data") == before
 
 
 def test_half_files_of_a_killed_run_are_removed(small):
-    old, fresh = small / "train" / ".a.1.part", small / "train" / ".b.2.part"
+    old, fresh = small / "train" / ".1.part.a_red.png", small / "train" / ".2.part.b_red.png"
     old.write_bytes(b"half")
     os.utime(old, (0, 0))
     fresh.write_bytes(b"another process is writing this")
