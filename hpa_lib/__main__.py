@@ -7,8 +7,13 @@ from pathlib import Path
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code of one command line; errors are one sentence on stderr."""
-    options = make_parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        if arguments[:1] == ["synth"]:
+            import hpa_synth.__main__  # which has the arguments; --help and the other commands need no generator
+
+            return hpa_synth.__main__.draw(arguments[1:], "hpa synth")
+        options = make_parser().parse_args(arguments)
         return options.command(options)
     except (ValueError, OSError) as error:
         print(f"hpa: {_explain(error)}", file=sys.stderr)
@@ -42,14 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_data_commands(commands) -> None:
-    synth = commands.add_parser("synth", help="draw a synthetic data set in Kaggle's layout")
-    synth.add_argument("out", metavar="OUT", type=_path, help="folder to write")
-    synth.add_argument("--profile", choices=["smoke", "quick", "course", "kaggle"], default="quick")
-    synth.add_argument("--images", type=int, help="number of images in place of the profile's")
-    synth.add_argument("--size", type=int, help="side in pixels in place of the profile's")
-    synth.add_argument("--seed", type=int, default=0)
-    synth.add_argument("--workers", type=int, help="processes; default: one a core")
-    synth.set_defaults(command=synth_command)
+    commands.add_parser("synth", help="draw a synthetic data set in Kaggle's layout")
 
     check = commands.add_parser("check", help="all that is wrong with a data folder, each finding with its remedy")
     check.add_argument("data", metavar="DATA", type=_path)
@@ -186,23 +184,6 @@ def _print_results(out: Path) -> None:
     for name, what in (("report.html", "report"), ("submission.csv", "submission"), ("run.json", "record")):
         if (out / name).exists():
             print(f"{what:<11} {out / name}")
-
-
-def synth_command(options: argparse.Namespace) -> int:
-    """Draw a data set."""
-    import hpa_synth
-
-    hpa_synth.write_dataset(
-        options.out,
-        profile=options.profile,
-        images=options.images,
-        size=options.size,
-        seed=options.seed,
-        workers=options.workers,
-        progress=True,
-    )
-    print(f"data {options.out}")
-    return 0
 
 
 def check_command(options: argparse.Namespace) -> int:
