@@ -51,7 +51,7 @@ def _add_data_commands(commands) -> None:
 
     check = commands.add_parser("check", help="all that is wrong with a data folder, each finding with its remedy")
     check.add_argument("data", metavar="DATA", type=_path)
-    check.add_argument("--size", type=int, default=0, metavar="PX", help="report images with fewer pixels a side")
+    check.add_argument("--size", type=int, default=0, metavar="PX", help="report images with fewer pixels per side")
     check.add_argument(
         "--quick", action="store_true", help="read headers only; decoding every PNG takes as long as building the cache"
     )
@@ -59,7 +59,7 @@ def _add_data_commands(commands) -> None:
     check.add_argument("--strict", action="store_true", help="notes count as failures too")
     check.set_defaults(command=check_command)
 
-    weights = commands.add_parser("weights", help="which ImageNet weights are at hand, and where they come from")
+    weights = commands.add_parser("weights", help="which ImageNet weights are here, and where to get the others")
     weights.set_defaults(command=weights_command)
 
 
@@ -201,7 +201,7 @@ def check_command(options: argparse.Namespace) -> int:
 
 
 def weights_command(options: argparse.Namespace) -> int:
-    """Print which ImageNet weights are at hand."""
+    """Print which ImageNet weights are here."""
     from hpa_lib.models import weights
 
     for row in weights.status():

@@ -63,7 +63,7 @@ class Normalise(keras.layers.Layer):
     """(pixel - mean) / std, channel by channel, in float32: in bfloat16 the mean alone would lose grey levels.
 
     Args:
-        mean, std: one number a channel, in pixel units (0..255).
+        mean, std: one number per channel, in pixel units (0..255).
     """
 
     def __init__(self, mean, std, **options):
@@ -139,7 +139,7 @@ def inflate(kernel: np.ndarray, yellow: str = "mean", rescale: bool = False, axi
         kernel: float, with 3 (R, G, B) along ``axis``; (height, width, 3, filters) for a convolution.
         yellow: ``"mean"`` of the red and the green filters, or a copy of ``"red"``.
         rescale: see above.
-        axis: where the channels lie.
+        axis: the channels' axis.
 
     Returns:
         The same with 4 along ``axis``.

@@ -1,4 +1,4 @@
-"""ImageNet weights: where they lie, how they are fetched, and how they get into our layers.
+"""ImageNet weights: where they are stored, how they are fetched, and how our layers are filled with them.
 
 Each loader checks every tensor before it changes anything, fills a 4-channel stem from the 3-channel one
 (``layers.inflate``), and returns the names of the tensors that it did not use.
@@ -86,7 +86,7 @@ def download(name: str) -> Path:
 
 
 def status() -> list[dict[str, str]]:
-    """One row a model: ``model``, ``file`` looked for, ``present`` (yes/no), ``path``, ``how`` to get it."""
+    """One row per model: ``model``, ``file`` looked for, ``present`` (yes/no), ``path``, ``how`` to get it."""
     rows = [{"model": "densenet", "file": "-", "present": "-", "path": "", "how": "always trained from scratch"}]
     for name, source in SOURCES.items():
         found = find(name, online=False)
@@ -131,7 +131,7 @@ def start(
         text = f"NO PRETRAINED WEIGHTS for {model.name} ({reason}): training FROM SCRATCH, expect a lower score. "
         return {**scratch, "message": f"{text}`hpa weights` says how to get them."}
     unused = LOADERS[model.name](model, found, yellow, rescale)
-    origin = "own file" if path else "ImageNet"  # what a file of one's own was trained on is not ours to say
+    origin = "own file" if path else "ImageNet"  # we do not know what a user's file was trained on
     kind = "weights" if path else "ImageNet weights"
     message = f"{model.name} starts from the {kind} in {found.name}; {len(unused)} tensors not used."
     if model.name == "inception_v2":
