@@ -61,7 +61,7 @@ The map of the library, in the order in which the data flows::
     running/plan                checks before the start
     running/runner              notebooks, run strictly
 
-Python 3.11 and 3.12 on Linux, where everything is tested. On macOS (Apple silicon) and Windows the library can be
+Python 3.11 to 3.13 on Linux, where everything is tested. On macOS (Apple silicon) and Windows the library can be
 imported, and requirements.lock holds what they need besides, but nobody has run it there yet. Windows has no
 make: use pip.
 """

@@ -17,7 +17,7 @@ from hpa_lib import paths
 
 LIBRARY = paths.PROJECT / "hpa_lib"
 NINE = ["jupyterlab", "papermill", "tensorflow", "imgaug", "numpy", "pandas", "matplotlib", "seaborn", "scikit-learn"]
-PYTHONS = ("3.11", "3.12")
+PYTHONS = ("3.11", "3.12", "3.13")
 SYSTEMS = {  # what a marker can ask for on each supported system
     "Linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
     "macOS": {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
@@ -135,7 +135,7 @@ def test_help_is_listed_by_any_sed():
     assert ["demo", "the whole study on the synthetic default data, twelve minutes on two idle cores"] in rows
 
 
-@pytest.mark.parametrize("python", ["3.11.2", "3.12.0"])
+@pytest.mark.parametrize("python", ["3.11.2", "3.12.0", "3.13.0"])
 def test_locked_versions_take_early_pythons(locked, python):
     """Debian 12 has 3.11.2; a locked version that refuses it could not be installed there."""
     wanted = {name: importlib.metadata.metadata(name).get("Requires-Python") for name in locked}
@@ -168,8 +168,8 @@ def test_environment_is_in_step_with_pyproject():
 
 
 def test_pythons_are_the_makefiles():
-    assert read_project()["requires-python"] == ">=3.11,<3.13"
-    assert "((3, 11), (3, 12))" in (paths.PROJECT / "Makefile").read_text()
+    assert read_project()["requires-python"] == ">=3.11,<3.14"
+    assert "((3, 11), (3, 12), (3, 13))" in (paths.PROJECT / "Makefile").read_text()
 
 
 def test_another_python_is_refused_in_one_sentence(tmp_path):
@@ -182,7 +182,7 @@ def test_another_python_is_refused_in_one_sentence(tmp_path):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(["make", "test", f"PYTHON={other}"], cwd=tmp_path, capture_output=True, text=True, env=clean)
     assert done.returncode == 2 and not (tmp_path / ".venv").exists()
-    assert done.stderr.splitlines()[0].startswith(f"Python 3.11 or 3.12 is needed (found: {other})")
+    assert done.stderr.splitlines()[0].startswith(f"Python 3.11, 3.12 or 3.13 is needed (found: {other})")
 
 
 def test_nothing_is_installed_again_unless_the_lock_or_pyproject_changed(tmp_path):
