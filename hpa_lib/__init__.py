@@ -39,6 +39,8 @@ The map of the library, in the order in which the data flows::
     training/loop               fit
     training/checkpoints        resuming after a kill
     training/predict            images -> probabilities, test-time augmentation
+    training/recipes            named recipes and the defaults of all training parameters
+    training/runs               one training run, from its parameters to what is stored
 
     decisions/metrics           F1, average precision
     decisions/bootstrap         intervals
@@ -55,7 +57,8 @@ The map of the library, in the order in which the data flows::
     figures/decisions           thresholds, calibration, ensembles
 
     reporting/label_statistics  numbers behind notebook 01
-    reporting/tables            the study's tables and the page
+    reporting/tables            the study's tables
+    reporting/page              the report as one HTML page
 
     running/profiles            what hpa run starts
     running/plan                checks before the start
