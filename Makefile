@@ -5,8 +5,8 @@
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
-RIGHT_VERSION := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
-PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell $(name) -c '$(RIGHT_VERSION)' 2>/dev/null && echo $(name))))
+RIGHT_VERSION := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12), (3, 13)))
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell $(name) -c '$(RIGHT_VERSION)' 2>/dev/null && echo $(name))))
 BIN := .venv/bin
 STAMP := .venv/installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -18,7 +18,7 @@ help:  ## this list
 
 $(STAMP): requirements.lock pyproject.toml
 	@[ -n "$(PYTHON)" ] && $(PYTHON) -c '$(RIGHT_VERSION)' || \
-	  { echo "Python 3.11 or 3.12 is needed (found: $(or $(PYTHON),none)): name one with make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	  { echo "Python 3.11, 3.12 or 3.13 is needed (found: $(or $(PYTHON),none)): name one with make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "installing into .venv (once, some minutes) ..."
 	@$(BIN)/python -c '$(RIGHT_VERSION)' 2>/dev/null || $(PYTHON) -m venv --clear .venv
 	@$(PIP) install --no-deps -r requirements.lock

@@ -45,7 +45,7 @@ def pack_png(pixels, random):
 
 
 def draw_pngs(folder, num_images, side=512):
-    """Write noisy, half-empty fields, packed like real ones (about 100 kB a channel); their Ids."""
+    """Write noisy, half-empty fields, packed like real ones (about 100 kB per channel); their Ids."""
     random = np.random.default_rng(0)
     (folder / "train").mkdir(parents=True)
     ids = [f"image-{index:06d}" for index in range(num_images)]

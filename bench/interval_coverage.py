@@ -4,7 +4,7 @@
 
 Draws hold-outs from a population whose macro F1 is known, and counts how many intervals hold it: the plain percentile
 interval, and the one of ``bootstrap.interval``, which is moved by the bias of the resamples. A small hold-out misses
-rare classes altogether, so its score itself lies low; ``same size`` asks for the mean score of hold-outs of that size.
+rare classes altogether, so its score itself is low; ``same size`` asks for the mean score of hold-outs of that size.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python bench/models.py                                     # 224 px, batches of 128, bfloat16: meant for a GPU
     python bench/models.py --size 64 --batch 4 --steps 2 --matmul 512 --models densenet resnet18   # a try on a CPU
 
-A step is forward, loss, backward and AdamW on one batch that already lies on the device: uint8 in, all four channels,
+A step is forward, loss, backward and AdamW on one batch that is already on the device: uint8 in, all four channels,
 28 labels. PyTorch gets its best: channels_last, autocast, torch.compile, fused AdamW. The share is of the bfloat16
 matrix rate measured on the same device just before; a training step is counted as three forward passes. Every row runs
 in a process of its own, so that no framework holds another's memory. TensorFlow is not needed.
@@ -24,7 +24,7 @@ MODELS = ("densenet", "resnet18", "inception_v2", "densenet121")
 
 
 def time_steps(step, wait, options) -> float:
-    """Seconds a step: the median of ``repeats`` blocks of ``steps``, after three steps of warm-up."""
+    """Seconds per step: the median of ``repeats`` blocks of ``steps``, after three steps of warm-up."""
     for _ in range(3):
         step()
     wait()
@@ -65,7 +65,7 @@ def random_batch(options):
 
 
 def measure_keras(name: str, options) -> dict:
-    """One Keras model on JAX: images a second of a compiled, stateless training step."""
+    """One Keras model on JAX: images per second of a compiled, stateless training step."""
     import jax
     import keras
 
@@ -104,7 +104,7 @@ def measure_keras(name: str, options) -> dict:
 
 
 def measure_torch(options) -> dict:
-    """ResNet18 in PyTorch with channels_last, autocast and torch.compile: images a second of a training step."""
+    """ResNet18 in PyTorch with channels_last, autocast and torch.compile: images per second of a training step."""
     import torch
 
     sys.path.append(str(PROJECT / "tests"))  # the reference network lives with the tests

@@ -16,7 +16,7 @@ import hpa_lib  # noqa: F401  (before Keras: it sets what TensorFlow reads at it
 
 
 def measure(name: str, precision: str, options) -> str:
-    """One line: images a second with Keras's layer and with ours, and the ratio."""
+    """One line: images per second with Keras's layer and with ours, and the ratio."""
     import keras
     import numpy as np
 

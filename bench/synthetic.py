@@ -1,4 +1,4 @@
-"""What drawing costs: milliseconds a field on one core, linear time, flat memory.
+"""What drawing costs: milliseconds per field on one core, linear time, flat memory.
 
 Run ``python bench/synthetic.py`` on a quiet machine; the goals are 60 ms at 512 px and 16 ms at 128 px.
 """
@@ -40,7 +40,7 @@ def milliseconds_a_field(size, um_per_px, label_sets):
 
 
 def one_class_each(size, um_per_px):
-    """Process time of each class alone, ms (28,): which pattern is dear."""
+    """Process time of each class alone, ms (28,): which pattern is slow to draw."""
     times = []
     for label in range(28):
         start = time.process_time()
@@ -77,8 +77,8 @@ def main():
             f"{encoding.mean():6.1f} {goal or '-':>6} {share}"
         )
     times = one_class_each(128, 0.64)
-    dearest = np.argsort(-times)[:3]
-    print("dearest classes alone at 128 px:", ", ".join(f"{label}: {times[label]:.1f} ms" for label in dearest))
+    slowest = np.argsort(-times)[:3]
+    print("slowest classes alone at 128 px:", ", ".join(f"{label}: {times[label]:.1f} ms" for label in slowest))
     print(f"\n{'images':>7} {'s':>6} {'ms/image':>9} {'peak MB':>8}")
     for images in (200, 400, 800):
         seconds, megabytes = write_in_child(images)

@@ -2,7 +2,7 @@
 
     python bench/thresholds.py [--images 31072] [--loop-classes 4]
 
-The loop tries 100 thresholds a class with scikit-learn's ``f1_score``, as the study did. It is timed on
+The loop tries 100 thresholds per class with scikit-learn's ``f1_score``, as the study did. It is timed on
 ``--loop-classes`` classes, evenly spread from common to rare, and scaled to 28 (``--loop-classes 28`` runs it in full).
 """
 

@@ -36,7 +36,7 @@ ON_CPU = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # for a GPU there is bench/m
 
 
 def measure_keras(name: str, precision: str, options) -> dict:
-    """Images a second of the bare step and of ``fit``, medians over the repeats, and the longest wait in steps."""
+    """Images per second of the bare step and of ``fit``, medians over the repeats, and the longest wait in steps."""
     import keras
     import numpy as np
 
@@ -64,7 +64,7 @@ def measure_keras(name: str, precision: str, options) -> dict:
             for _ in range(options.steps):
                 model.train_on_batch(*constant)
             middle = time.perf_counter()
-            for _ in range(options.epochs):  # one call an epoch, as loop.fit does
+            for _ in range(options.epochs):  # one call per epoch, as loop.fit does
                 model.fit(train, shuffle=False, verbose=0, callbacks=[note_end])
                 waits.append(time.time() - step_ends[-1])
             ended = time.perf_counter()
@@ -90,7 +90,7 @@ def hand_over(name: str, options) -> dict:
 
 
 def measure_torch(name: str, precision: str, how: str, options) -> dict:
-    """Images a second of the same network's step in PyTorch: channels_last, autocast, ``how`` eager or compiled."""
+    """Images per second of the same network's step in PyTorch: channels_last, autocast, ``how`` eager or compiled."""
     import numpy as np
     import torch
     import torch_twin
@@ -130,7 +130,7 @@ def measure_torch(name: str, precision: str, how: str, options) -> dict:
 
 
 def measure_augmentation(options) -> dict:
-    """Images a second on one core of each augmentation at 224 px, four channels; ``imgaug`` makes the turns too."""
+    """Images per second on one core of each augmentation at 224 px, four channels; ``imgaug`` makes the turns too."""
     import cv2
     import numpy as np
 

@@ -1,6 +1,70 @@
 """The library that the notebooks share: Human Protein Atlas image classification, 28 labels, severe imbalance.
 
-Python 3.11 and 3.12 on Linux, where everything is tested. On macOS (Apple silicon) and Windows the library can be
+The map of the library, in the order in which the data flows::
+
+    atlas                       28 labels, 4 channels, "16 0" <-> multi-hot row
+    paths                       where the data and the outputs are
+    store                       the only reader and writer of outputs/, and its locks
+    provenance                  versions of packages, the git commit
+    __main__                    the hpa command
+
+    data/kaggle                 a folder in Kaggle's layout: its tables and where its images are
+    data/csv_rows               the rows of a CSV table, read leniently
+    data/png                    one channel file: is it whole, and its pixels
+    data/image_files            the four channel files of one image
+    data/checks                 all that is wrong with a folder, with remedies
+    data/layout                 what a folder holds in place of Kaggle's layout
+    data/archives               zip archives, unpacked safely
+    data/parallel               one task over many processes
+    data/cache                  decoded images as one memory-mapped array
+    data/duplicates             near-duplicate images and their groups
+    data/splits                 folds and the hold-out: grouped, stratified, seeded
+
+    models/densenet             the study's small CNN
+    models/resnet18             ResNet18
+    models/inception_v2         Inception V2
+    models/densenet121          DenseNet121 with the winner's head
+    models/layers               input, normalisation, last layer, four-channel stem
+    models/weights              ImageNet weights: found, checked, filled in
+    models/fetch                downloads, whole and checked
+    models/tensor_files         weight files -> arrays, without running code
+    models/summary              blocks, parameters and arithmetic of a model
+
+    training/startup            TensorFlow without its start-up lines
+    training/device             device, precision, and the values chosen by them
+    training/augment            augmentation and mixing
+    training/imbalance          class weights and sampling weights
+    training/batches            cache + split -> batches
+    training/losses             losses on logits with class weights
+    training/loop               fit
+    training/checkpoints        resuming after a kill
+    training/predict            images -> probabilities, test-time augmentation
+    training/recipes            named recipes and the defaults of all training parameters
+    training/runs               one training run, from its parameters to what is stored
+
+    decisions/metrics           F1, average precision
+    decisions/bootstrap         intervals
+    decisions/calibration       reliability, temperature
+    decisions/thresholds        probabilities -> label sets
+    decisions/ensemble          several models
+    decisions/submission        Kaggle's file: written, checked, scored
+
+    figures/style               colours, captions, the stamp on synthetic data
+    figures/micrographs         images and contact sheets
+    figures/eda                 imbalance, splits
+    figures/architecture        networks
+    figures/learning            class weights, learning curves, scores per class
+    figures/decisions           thresholds, calibration, ensembles
+
+    reporting/label_statistics  numbers behind notebook 01
+    reporting/tables            the study's tables
+    reporting/page              the report as one HTML page
+
+    running/profiles            what hpa run starts
+    running/plan                checks before the start
+    running/runner              notebooks, run strictly
+
+Python 3.11 to 3.13 on Linux, where everything is tested. On macOS (Apple silicon) and Windows the library can be
 imported, and requirements.lock holds what they need besides, but nobody has run it there yet. Windows has no
 make: use pip.
 """
@@ -42,7 +106,7 @@ def refuse_moved(name: str, path=None, target=None) -> None:
 
 
 # TensorFlow reads this at its first import. By itself it takes oneDNN's convolutions only on CPUs with AVX512_VNNI or
-# newer, though others gain too (bench/README.md). A value of your own is kept.
+# newer, though others gain too (bench/README.md). A value that is already set is kept.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
 sys.meta_path.insert(0, startup.QuietTensorFlow())

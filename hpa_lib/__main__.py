@@ -7,8 +7,13 @@ from pathlib import Path
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code of one command line; errors are one sentence on stderr."""
-    options = make_parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        if arguments[:1] == ["synth"]:
+            import hpa_synth.__main__  # which has the arguments; --help and the other commands need no generator
+
+            return hpa_synth.__main__.draw(arguments[1:], "hpa synth")
+        options = make_parser().parse_args(arguments)
         return options.command(options)
     except (ValueError, OSError) as error:
         print(f"hpa: {_explain(error)}", file=sys.stderr)
@@ -42,18 +47,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_data_commands(commands) -> None:
-    synth = commands.add_parser("synth", help="draw a synthetic data set in Kaggle's layout")
-    synth.add_argument("out", metavar="OUT", type=_path, help="folder to write")
-    synth.add_argument("--profile", choices=["smoke", "quick", "course", "kaggle"], default="quick")
-    synth.add_argument("--images", type=int, help="number of images in place of the profile's")
-    synth.add_argument("--size", type=int, help="side in pixels in place of the profile's")
-    synth.add_argument("--seed", type=int, default=0)
-    synth.add_argument("--workers", type=int, help="processes; default: one a core")
-    synth.set_defaults(command=synth_command)
+    commands.add_parser("synth", help="draw a synthetic data set in Kaggle's layout")
 
     check = commands.add_parser("check", help="all that is wrong with a data folder, each finding with its remedy")
     check.add_argument("data", metavar="DATA", type=_path)
-    check.add_argument("--size", type=int, default=0, metavar="PX", help="report images with fewer pixels a side")
+    check.add_argument("--size", type=int, default=0, metavar="PX", help="report images with fewer pixels per side")
     check.add_argument(
         "--quick", action="store_true", help="read headers only; decoding every PNG takes as long as building the cache"
     )
@@ -61,7 +59,7 @@ def _add_data_commands(commands) -> None:
     check.add_argument("--strict", action="store_true", help="notes count as failures too")
     check.set_defaults(command=check_command)
 
-    weights = commands.add_parser("weights", help="which ImageNet weights are at hand, and where they come from")
+    weights = commands.add_parser("weights", help="which ImageNet weights are here, and where to get the others")
     weights.set_defaults(command=weights_command)
 
 
@@ -188,23 +186,6 @@ def _print_results(out: Path) -> None:
             print(f"{what:<11} {out / name}")
 
 
-def synth_command(options: argparse.Namespace) -> int:
-    """Draw a data set."""
-    import hpa_synth
-
-    hpa_synth.write_dataset(
-        options.out,
-        profile=options.profile,
-        images=options.images,
-        size=options.size,
-        seed=options.seed,
-        workers=options.workers,
-        progress=True,
-    )
-    print(f"data {options.out}")
-    return 0
-
-
 def check_command(options: argparse.Namespace) -> int:
     """Print the findings of a data folder; notes alone are no failure unless ``--strict``."""
     from hpa_lib import paths
@@ -220,7 +201,7 @@ def check_command(options: argparse.Namespace) -> int:
 
 
 def weights_command(options: argparse.Namespace) -> int:
-    """Print which ImageNet weights are at hand."""
+    """Print which ImageNet weights are here."""
     from hpa_lib.models import weights
 
     for row in weights.status():

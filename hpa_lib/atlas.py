@@ -54,14 +54,14 @@ def parse_target(text: str) -> np.ndarray:
         uint8 (28,), 1 where the label is present.
 
     Raises:
-        ValueError: a part is not a whole number in 0..27, or stands there twice.
+        ValueError: a part is not a whole number in 0..27, or occurs twice.
     """
     row = np.zeros(NUM_LABELS, np.uint8)
     for part in text.split():
         if not (part.isascii() and part.isdigit() and int(part) < NUM_LABELS):
             raise ValueError(f"label {part!r} in target {text!r}: write class numbers 0..27, separated by blanks")
         if row[int(part)]:
-            raise ValueError(f"label {part} stands twice in target {text!r}: write each class number once")
+            raise ValueError(f"label {part} occurs twice in target {text!r}: write each class number once")
         row[int(part)] = 1
     return row
 

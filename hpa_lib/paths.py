@@ -1,4 +1,4 @@
-"""Where the data and the outputs lie. Nothing is made or read at import."""
+"""Where the data and the outputs are stored. Nothing is made or read at import."""
 
 import os
 from pathlib import Path

@@ -60,10 +60,10 @@ def readme(card: dict, counts: dict[str, list[int]]) -> str:
         f"code {card['code']}: {settings['images']} training and {settings['test_images']} test images of "
         f"{settings['size']} px at {settings['um_per_px']} um per px. Every class has at least {settings['floor']} "
         f"training images (0 = natural counts). Share of the darker population: {settings['dark_train']} in train, "
-        f"{settings['dark_test']} in test. No label noise: every label's structure lies in the frame.",
+        f"{settings['dark_test']} in test. No label noise: every label's structure is in the frame.",
         "",
         "Images of one protein share `group` in groups.csv (2 to 4 each): keep a group in one fold. The truth of the "
-        "test part lies in truth/test_truth.csv.",
+        "test part is in truth/test_truth.csv.",
         "",
         "| label | name | train | test |",
         "|---|---|---|---|",

@@ -43,7 +43,7 @@ def find_profile(name: str, images: int | None, size: int | None, population_shi
     profile = DATA_SETS[name]
     if images is not None:
         if not 28 <= images <= 1_000_000:
-            raise ValueError(f"images {images}: choose 28 (one a class) .. 1000000")
+            raise ValueError(f"images {images}: choose 28 (one per class) .. 1000000")
         test_images = max(4, round(images * profile.test_images / profile.images))
         floor = possible_floor(profile.floor, images)
         profile = profile._replace(images=images, test_images=test_images, floor=floor)

@@ -1,7 +1,8 @@
-"""Cells in the plane: where they lie, their outlines, nuclei, centrosomes and nucleoli. No pixels here.
+"""Cells in the plane: where they are, their outlines, nuclei, centrosomes and nucleoli. No pixels here.
 
-One idea makes everything cheap: polar cells (see ``polar``). Cells of five cell-line styles lie on a jittered hexagonal
-grid; each outline is limited by its neighbours (a smooth Voronoi cell), which also tells where two cells touch.
+One idea makes everything cheap: polar cells (see ``polar``). Cells of five cell-line styles are placed on a jittered
+hexagonal grid; each outline is limited by its neighbours (a smooth Voronoi cell), which also tells where two cells
+touch.
 """
 
 from dataclasses import dataclass
@@ -97,9 +98,9 @@ def make_cells(
         rng: the geometry's random stream.
         line: the cell-line style.
         width_um: side of the square field, um.
-        mitosis: a mitotic cell is needed (label 17); otherwise there is one now and then all the same.
-        division: a dividing pair is needed (label 16); otherwise there is one now and then all the same.
-        contacts: touching cells are needed (label 22); epithelial lines touch all the same.
+        mitosis: a mitotic cell is needed (label 17); otherwise there is still one now and then.
+        division: a dividing pair is needed (label 16); otherwise there is still one now and then.
+        contacts: touching cells are needed (label 22); epithelial lines always touch.
     """
     pitch = line.pitch_um * rng.uniform(0.88, 1.2) * (0.88 if contacts else 1)
     centres = _place_centres(rng, width_um, pitch)
@@ -149,7 +150,7 @@ def _place_centres(rng: np.random.Generator, width_um: float, pitch: float) -> n
 
 
 def _spread(centres: np.ndarray, least_um: float) -> np.ndarray:
-    """The centres pushed half-way apart where they lie nearer than ``least_um``, so that nuclei keep their shape."""
+    """The centres pushed half-way apart where they are nearer than ``least_um``, so that nuclei keep their shape."""
     between = centres[:, None] - centres[None]
     distance = np.hypot(between[..., 0], between[..., 1]) + np.eye(len(centres), dtype=np.float32) * FAR
     push = np.maximum(least_um / np.maximum(distance, 1e-3) - 1, 0)[..., None] * between / 2

@@ -11,7 +11,7 @@ class Pattern(NamedTuple):
 
     draw: Callable  # (field, rng, variant) -> canvas float32 (S, S)
     gain: float  # equalises how bright sparse and filling structures look
-    evidence_um2: float  # the label is written only if this area of structure lies in the frame
+    evidence_um2: float  # the label is written only if this area of structure is in the frame
 
     @property
     def faintest(self) -> float:

@@ -39,7 +39,7 @@ def golgi_apparatus(field, rng, variant):
 def plasma_membrane(field, rng, variant):
     """The cell's whole edge, free or in contact, sometimes with fine protrusions or a flat sheen over the cell.
 
-    Edge sd .5 to .85 um, brightness +- 30 %, sheen .05 to .28; four proteins in ten show 25 to 69 filopodia a cell.
+    Edge sd .5 to .85 um, brightness +- 30 %, sheen .05 to .28; four proteins in ten show 25 to 69 filopodia per cell.
     """
     width, sheen = variant.uniform(0.5, 0.85), variant.uniform(0.05, 0.28)
     edge = np.exp(-((field.maps.from_edge / width) ** 2)) * (1 + 0.3 * drawing.value_noise(field, rng, 3.0))

@@ -24,7 +24,7 @@ def intermediate_filaments(field, rng, variant):
 def actin_filaments(field, rng, variant):
     """Long straight bundles (stress fibres), parallel along the cell and across the nucleus, and the cell's cortex.
 
-    9 to 25 fibres of 9 to 38 um a cell, one in ten slanting; the cell's edge is stained too.
+    9 to 25 fibres of 9 to 38 um per cell, one in ten slanting; the cell's edge is stained too.
     """
     cells = field.cells
     cell = placing.repeat_cells(field, rng, rng.integers(9, 26, cells.count))
@@ -49,7 +49,7 @@ def actin_filaments(field, rng, variant):
 def focal_adhesion_sites(field, rng, variant):
     """Short dense plaques near the cell's edge, pointing outwards, in a few groups.
 
-    16 to 47 dashes of .9 to 2.9 um at .80 to .955 of the radius, in up to three groups a cell.
+    16 to 47 dashes of .9 to 2.9 um at .80 to .955 of the radius, in up to three groups per cell.
     """
     cell = placing.repeat_cells(field, rng, rng.integers(16, 48, field.cells.count))
     count = len(cell)

@@ -1,4 +1,4 @@
-"""Green patterns of the nucleus: classes 0 to 5. One function a class; its first docstring line is the biology.
+"""Green patterns of the nucleus: classes 0 to 5. One function per class; its first docstring line is the biology.
 
 Every pattern takes the field, ``rng`` (what differs from field to field) and ``variant`` (what belongs to the protein
 and is the same in all its fields), and returns a canvas float32 (S, S), about 1 where the structure is.

@@ -38,7 +38,7 @@ def cytoplasm_points(field, rng, cell: np.ndarray, crowding: float = 1.0, spread
         field: the field.
         rng: the random stream.
         cell: int (m,).
-        crowding: with ``spread`` the two Beta parameters of the share of the area that lies further in: (1, 1) is
+        crowding: with ``spread`` the two Beta parameters of the share of the area that is further in: (1, 1) is
             uniform in area.
         spread: above 1 crowds the points round the nucleus (1, 3), ``crowding`` above 1 at the edge.
         angle: float32 (m,), given directions instead of random ones.
@@ -60,7 +60,7 @@ def nucleus_points(field, rng, cell: np.ndarray, reach: float = 0.93):
 
 
 def centrosome_points(field, rng, cell: np.ndarray, sd_um: float):
-    """Points in a round cloud of ``sd_um`` about the centrosome: x, y (m,) um; they may lie over the nucleus."""
+    """Points in a round cloud of ``sd_um`` about the centrosome: x, y (m,) um; they may be over the nucleus."""
     centre = field.cells.centrosome[cell]
     return centre[:, 0] + normal(rng, sd_um, len(cell)), centre[:, 1] + normal(rng, sd_um, len(cell))
 

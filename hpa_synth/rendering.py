@@ -9,8 +9,8 @@ from hpa_synth import drawing, geometry, imaging, placing, rasters, reference
 from hpa_synth.field import Field, make_field
 from hpa_synth.patterns import PATTERNS
 
-ATTEMPTS = 24  # geometries tried until every label's structure lies in the frame
-WHOLE_FIELD = (16, 21, 22)  # labels whose structure lies between or round cells: no per-cell brightness
+ATTEMPTS = 24  # geometries tried until every label's structure is in the frame
+WHOLE_FIELD = (16, 21, 22)  # labels whose structure is between or round cells: no per-cell brightness
 PROTEIN_STREAM, VARIANT_STREAM, LABEL_STREAM = 1, 2, 3  # keep the random streams of one seed apart
 
 
@@ -28,7 +28,7 @@ class Drawing(NamedTuple):
     """A drawn field with what the generator knows about it."""
 
     image: np.ndarray  # uint8 (S, S, 4), R, G, B, Y
-    visible: tuple[int, ...]  # the labels whose structure really lies in the frame
+    visible: tuple[int, ...]  # the labels whose structure really is in the frame
     canvases: dict[int, np.ndarray]  # the clean structure of each label, float32 (S, S)
     field: Field
 
@@ -49,13 +49,13 @@ def render(
         seed: the data set's seed.
         index: the field's number; with ``seed`` it fixes cells, structures and noise.
         labels: class numbers 0..27 that the green channel shows; may be empty.
-        size: pixels a side.
+        size: pixels per side.
         um_per_px: scale. .32 is the real one at 512 px; small images want larger pixels, not resized fields.
         protein: fields with the same number share cell line, exposures and variants; by default ``index``.
         dark: expose like the darker 3072-px originals.
 
     Raises:
-        ValueError: a label is not a class number or stands twice, or the size or the scale is out of range.
+        ValueError: a label is not a class number or is given twice, or the size or the scale is out of range.
     """
     return draw(seed, index, labels, size, um_per_px, protein=protein, dark=dark).image
 

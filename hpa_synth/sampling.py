@@ -1,7 +1,7 @@
 """Which labels which image shows: whole label sets with the real frequencies, in groups of images of one protein.
 
-``label_sets.csv`` holds how often each of the 577 label sets stands in the real training table (counts, no images).
-Drawing whole sets keeps what belongs together: 1.63 labels an image, no Lysosomes without Endosomes.
+``label_sets.csv`` holds how often each of the 577 label sets occurs in the real training table (counts, no images).
+Drawing whole sets keeps what belongs together: 1.63 labels per image, no Lysosomes without Endosomes.
 """
 
 import csv

@@ -1,6 +1,6 @@
 """Writes a data set in Kaggle's layout: resumable, atomic, the same bytes with any number of processes.
 
-What lies in the folder::
+What the folder holds::
 
     train.csv, sample_submission.csv       as Kaggle writes them, sorted by Id
     train/<Id>_<color>.png, test/...       8-bit grey
@@ -56,7 +56,7 @@ def write_dataset(
     progress: bool = True,
     population_shift: bool = False,
 ) -> Path:
-    """A folder of synthetic images in Kaggle's layout; a second call goes on where a killed one stopped.
+    """A folder of synthetic images in Kaggle's layout; a second call continues where a killed one stopped.
 
     Args:
         out: the folder; new, empty, or begun by the same settings.
@@ -64,7 +64,7 @@ def write_dataset(
         images: training images instead of the profile's; the test part keeps its share.
         size: px instead of the profile's; the scale follows (see ``data_sets.find_profile``).
         seed: of everything random.
-        workers: processes; by default one a core. 1 draws in this process.
+        workers: processes; by default one per core. 1 draws in this process.
         progress: show a progress bar.
         population_shift: give the test part the real, larger share (.51 instead of .22) of the darker population.
 
@@ -135,7 +135,7 @@ def make_jobs(settings: DataSet, seed: int, part: str) -> list[Job]:
 
 
 def _claim(out: Path, card: dict) -> None:
-    """Make ``out`` ours, or make sure that it already is: the card of these very settings lies in it.
+    """Make ``out`` ours, or make sure that it already is: it holds the card of these very settings.
 
     Raises:
         ValueError: it is not.
@@ -154,7 +154,7 @@ def _claim(out: Path, card: dict) -> None:
         return
     foreign = sorted(entry.name for entry in out.iterdir() if not entry.name.startswith(".")) if out.exists() else []
     if foreign:
-        raise ValueError(f"{out} is not empty ({foreign[0]} lies there): give a new folder")
+        raise ValueError(f"{out} is not empty (it holds {foreign[0]}): give a new folder")
     for part in atlas.IMAGE_FOLDERS:
         (out / part).mkdir(parents=True, exist_ok=True)
     store.save_json(out, cards.CARD, card | {"complete": False})

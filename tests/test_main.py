@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from throwaway import write_notebook
 
-import hpa_synth
+import hpa_synth.__main__
 from hpa_lib import __main__, paths, store
 from hpa_lib.running import plan, profiles
 
@@ -276,6 +276,16 @@ def test_synth_score_and_submission_check_work_together(hpa, tmp_path):
     refused(hpa("synth", tmp_path / "other", "--size", "3"), "size 3 px")
 
 
+def test_synth_takes_the_generators_own_arguments(capsys):
+    pages = []
+    for show in (lambda: __main__.main(["synth", "--help"]), lambda: hpa_synth.__main__.draw(["--help"], "hpa synth")):
+        with pytest.raises(SystemExit) as stop:
+            show()
+        assert stop.value.code == 0
+        pages.append(capsys.readouterr().out)
+    assert pages[0] == pages[1] and "usage: hpa synth" in pages[0]
+
+
 def test_weights_says_what_is_missing_and_where_to_put_it(hpa, tmp_path, monkeypatch):
     monkeypatch.setenv("HPA_WEIGHTS", str(tmp_path))
     code, out, _ = hpa("weights")
@@ -283,6 +293,6 @@ def test_weights_says_what_is_missing_and_where_to_put_it(hpa, tmp_path, monkeyp
 
 
 def test_help_needs_no_heavy_import():
-    script = "import sys; from hpa_lib import __main__ as m; m.make_parser(); print(*sys.modules)"
+    script = "import sys; from hpa_lib import __main__ as m; m.make_parser().format_help(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert not {"numpy", "keras", "tensorflow", "papermill"} & set(done.stdout.split())
+    assert not {"numpy", "cv2", "hpa_synth", "keras", "tensorflow", "papermill"} & set(done.stdout.split())

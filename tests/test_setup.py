@@ -4,16 +4,20 @@ import re
 import subprocess
 import tomllib
 
+import pandas as pd
 import pytest
 import yaml
+from fake_runs import write_out
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+import hpa_lib
 from hpa_lib import paths
 
+LIBRARY = paths.PROJECT / "hpa_lib"
 NINE = ["jupyterlab", "papermill", "tensorflow", "imgaug", "numpy", "pandas", "matplotlib", "seaborn", "scikit-learn"]
-PYTHONS = ("3.11", "3.12")
+PYTHONS = ("3.11", "3.12", "3.13")
 SYSTEMS = {  # what a marker can ask for on each supported system
     "Linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
     "macOS": {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
@@ -79,9 +83,47 @@ def test_lock_is_complete_without_dependencies_being_resolved(locked, system, py
 
 
 def test_supported_systems_are_stated():
-    import hpa_lib
-
     assert all(system in hpa_lib.__doc__ for system in SYSTEMS)
+
+
+def read_readme():
+    return (paths.PROJECT / "README.md").read_text(encoding="utf-8")
+
+
+def test_readmes_map_names_every_entry_of_the_library():
+    (block,) = re.findall(r"^hpa_lib/\n((?:  .+\n)+)", read_readme(), re.MULTILINE)
+    named = [line.split()[0].removesuffix("/") for line in block.splitlines()]
+    assert sorted(named) == sorted(path.name for path in LIBRARY.iterdir() if path.name != "__pycache__")
+
+
+def test_the_librarys_map_names_every_file():
+    named = re.findall(r"^    ([a-z_0-9/]+) {2,}\S", hpa_lib.__doc__, re.MULTILINE)
+    files = {path.relative_to(LIBRARY).with_suffix("").as_posix() for path in LIBRARY.rglob("*.py")}
+    assert sorted(named) == sorted(name for name in files if not name.endswith("__init__"))
+
+
+def test_readmes_links_lead_somewhere():
+    text = read_readme()
+    headings = {re.sub(r"[^\w -]", "", line).replace(" ", "-").lower() for line in re.findall(r"^#+ (.+)", text, re.M)}
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        assert target[1:] in headings if target[0] == "#" else (paths.PROJECT / target).exists(), target
+
+
+def test_readmes_example_runs_as_printed(tmp_path, monkeypatch, capsys):
+    """On a made-up run set of the name that the example uses."""
+    (code,) = re.findall(r"```python\n(.*?thresholds\.tune.*?)```", read_readme(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    write_out(tmp_path / "outputs" / "demo", tmp_path / "data", {"resnet18-rgby-sqrt": 1.5}, num_images=400)
+    exec(compile(code, "README.md", "exec"), {})
+    assert 0 < float(capsys.readouterr().out) < 1
+
+
+def test_readmes_table_is_the_reference_runs():
+    table = pd.read_csv(paths.PROJECT / "outputs" / "reference" / "summary.csv")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in read_readme().splitlines() if line[:2] == "| "]
+    shown = {row[0]: row[1:] for row in rows if len(row) == 3}
+    for name, *scores in table.itertuples(index=False):
+        assert shown[name] == ["" if pd.isna(score) else f"{score:.3f}" for score in scores], name
 
 
 def test_help_is_listed_by_any_sed():
@@ -93,7 +135,7 @@ def test_help_is_listed_by_any_sed():
     assert ["demo", "the whole study on the synthetic default data, twelve minutes on two idle cores"] in rows
 
 
-@pytest.mark.parametrize("python", ["3.11.2", "3.12.0"])
+@pytest.mark.parametrize("python", ["3.11.2", "3.12.0", "3.13.0"])
 def test_locked_versions_take_early_pythons(locked, python):
     """Debian 12 has 3.11.2; a locked version that refuses it could not be installed there."""
     wanted = {name: importlib.metadata.metadata(name).get("Requires-Python") for name in locked}
@@ -126,8 +168,8 @@ def test_environment_is_in_step_with_pyproject():
 
 
 def test_pythons_are_the_makefiles():
-    assert read_project()["requires-python"] == ">=3.11,<3.13"
-    assert "((3, 11), (3, 12))" in (paths.PROJECT / "Makefile").read_text()
+    assert read_project()["requires-python"] == ">=3.11,<3.14"
+    assert "((3, 11), (3, 12), (3, 13))" in (paths.PROJECT / "Makefile").read_text()
 
 
 def test_another_python_is_refused_in_one_sentence(tmp_path):
@@ -140,7 +182,7 @@ def test_another_python_is_refused_in_one_sentence(tmp_path):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(["make", "test", f"PYTHON={other}"], cwd=tmp_path, capture_output=True, text=True, env=clean)
     assert done.returncode == 2 and not (tmp_path / ".venv").exists()
-    assert done.stderr.splitlines()[0].startswith(f"Python 3.11 or 3.12 is needed (found: {other})")
+    assert done.stderr.splitlines()[0].startswith(f"Python 3.11, 3.12 or 3.13 is needed (found: {other})")
 
 
 def test_nothing_is_installed_again_unless_the_lock_or_pyproject_changed(tmp_path):

@@ -71,7 +71,7 @@ def build(
 
 
 def _open_stem(x, width: float, stem_norm: bool):
-    """The separable 7x7/2 convolution: 8 spatial filters a channel (fewer in narrow models), then a 1x1 mix."""
+    """The separable 7x7/2 convolution: 8 spatial filters per channel (fewer in narrow models), then a 1x1 mix."""
     filters = layers.scaled(64, width, smallest=16)
     x = keras.layers.SeparableConv2D(
         filters,

@@ -63,7 +63,7 @@ class Normalise(keras.layers.Layer):
     """(pixel - mean) / std, channel by channel, in float32: in bfloat16 the mean alone would lose grey levels.
 
     Args:
-        mean, std: one number a channel, in pixel units (0..255).
+        mean, std: one number per channel, in pixel units (0..255).
     """
 
     def __init__(self, mean, std, **options):

@@ -26,7 +26,7 @@ def count_flops(model: keras.Model) -> int:
 
 
 def block_rows(model: keras.Model) -> list[dict]:
-    """One row a block, from the input to the head, for tables and drawings.
+    """One row per block, from the input to the head, for tables and drawings.
 
     Returns:
         ``name``; ``kind`` (input, convolution, pooling, parallel, residual, dense, head); ``shape``, the output's

@@ -1,4 +1,4 @@
-"""Reading other people's weight files: a dict of NumPy arrays by name. Nothing that could run code is ever opened.
+"""Reading public weight files: a dict of NumPy arrays by name. Nothing that could run code is ever opened.
 
 A PyTorch ``.pth``, ``.pt`` or ``.bin`` is a pickle, and unpickling runs whatever its author wrote into it: refused.
 """

@@ -132,7 +132,7 @@ def _place(target: Path, write: Callable[[Path], object], checksum: str) -> Path
 
 
 def status() -> list[dict[str, str]]:
-    """One row a model: ``model``, ``file`` looked for, ``present`` (yes/no), ``path``, ``how`` to get it."""
+    """One row per model: ``model``, ``file`` looked for, ``present`` (yes/no), ``path``, ``how`` to get it."""
     rows = [{"model": "densenet", "file": "-", "present": "-", "path": "", "how": "always trained from scratch"}]
     for name, source in SOURCES.items():
         found = find(name, online=False)
@@ -177,7 +177,7 @@ def start(
         text = f"NO PRETRAINED WEIGHTS for {model.name} ({reason}): training FROM SCRATCH, expect a lower score. "
         return {**scratch, "message": f"{text}`hpa weights` says how to get them."}
     unused = load(model, found, yellow, rescale)
-    origin = "own file" if path else "ImageNet"  # what a file of one's own was trained on is not ours to say
+    origin = "own file" if path else "ImageNet"  # we do not know what a user's file was trained on
     kind = "weights" if path else "ImageNet weights"
     message = f"{model.name} starts from the {kind} in {found.name}; {len(unused)} tensors not used."
     if model.name == "inception_v2":

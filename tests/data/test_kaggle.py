@@ -89,7 +89,7 @@ BAD_ROWS = {
     "fraction": ("a,0\nb,1.0\n", r"label '1\.0'.*0\.\.27"),
     "class name": ("a,0\nb,Cytosol\n", r"label 'Cytosol'.*0\.\.27"),
     "foreign digit": ("a,0\nb,٣\n", r"label '٣'.*0\.\.27"),
-    "label twice": ("a,0\nb,3 1 3\n", "label 3 stands twice.*write each class number once"),
+    "label twice": ("a,0\nb,3 1 3\n", "label 3 occurs twice.*write each class number once"),
     "empty target": ("a,0\nb,\n", "Id 'b'.: the Target is empty: write its class numbers, or take the row out"),
     "unquoted comma": ("a,0\nb,16,0\n", "has 3 cells where the header has 2: quote a cell that holds a comma"),
     "missing cell": ("a,0\nb\n", "has 1 cells where the header has 2"),

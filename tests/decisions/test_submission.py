@@ -71,7 +71,7 @@ def test_a_byte_order_mark_is_read_past_in_every_table(tmp_path, sample):
         (GOOD.replace("16 0", "-1"), "label '-1'"),
         (GOOD.replace("16 0", "0.0"), "label '0.0'"),
         (GOOD.replace("16 0", "Nucleoplasm"), "label 'Nucleoplasm'"),
-        (GOOD.replace("16 0", "16 16"), "label 16 stands twice"),
+        (GOOD.replace("16 0", "16 16"), "label 16 occurs twice"),
         (GOOD.replace("16 0", ""), "1 row without any label, first id-3"),
         (GOOD.replace("id-1,25", "id-1"), "1 line not of the form Id,Predicted, first line 3"),
         (GOOD.replace("id-1,25", "id-1,2,5"), "1 line not of the form Id,Predicted, first line 3"),

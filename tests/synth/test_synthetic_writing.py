@@ -21,7 +21,7 @@ from hpa_synth import rendering, writing
 
 SMALL = {"profile": "smoke", "images": 40, "progress": False}
 NUM_FILES = (40 + 9) * 4 + 6  # images of 40 + 9 fields, four tables, two cards
-WRITE_IN_CHILD = "import sys, hpa_synth; hpa_synth.write_dataset(sys.argv[1], 'smoke', images=120)"
+COMMAND = [sys.executable, "-m", "hpa_synth"]
 
 
 def read_table(path):
@@ -117,9 +117,8 @@ def test_a_second_call_mends_what_is_missing_and_touches_nothing_else(small, tmp
 def test_a_killed_run_goes_on_to_the_same_bytes(after, tmp_path):
     """Killed with SIGKILL after some files: no half PNG, no train.csv, no process left; a second call finishes."""
     out = tmp_path / "data"
-    child = subprocess.Popen(
-        [sys.executable, "-c", WRITE_IN_CHILD, out], start_new_session=True, stderr=subprocess.DEVNULL
-    )
+    command = [*COMMAND, out, "--profile", "smoke", "--images", "120"]
+    child = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while len(list(out.rglob("*.png"))) < after and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -211,6 +210,19 @@ def test_wrong_arguments_are_told(tmp_path, wrong, told):
     with pytest.raises(ValueError, match=told):
         hpa_synth.write_dataset(tmp_path / "data", **SMALL | wrong)
     assert not (tmp_path / "data").exists()
+
+
+def test_the_command_draws_what_its_arguments_say(small, tmp_path):
+    command = [*COMMAND, tmp_path / "data", "--profile", "smoke", "--images", "40", "--workers", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"data {tmp_path / 'data'}\n"
+    assert digest(tmp_path / "data") == digest(small)
+
+
+def test_a_wrong_argument_of_the_command_is_one_sentence(tmp_path):
+    done = subprocess.run([*COMMAND, tmp_path / "data", "--size", "3"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == "" and not (tmp_path / "data").exists()
+    assert done.stderr.startswith("hpa_synth: size 3 px: ") and len(done.stderr.splitlines()) == 1
 
 
 def test_a_label_that_cannot_be_seen_is_not_written(tmp_path, monkeypatch):
