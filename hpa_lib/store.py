@@ -7,7 +7,7 @@ One run set is one folder (``OUT`` in the notebooks)::
     tables/<name>.csv            any table of the report                        all
     figures/<name>.png           any figure of the report                       all
     runs/<run>/result.json       parameters, versions, timings, best epoch      notebooks 02-04
-    runs/<run>/history.csv       one row an epoch
+    runs/<run>/history.csv       one row per epoch
     runs/<run>/model.keras       the trained model
     runs/<run>/probs_<part>.npz  ids (N,), probs (N, 28); part: val, holdout, test
     decisions/<name>.json        thresholds and ensemble choices                notebooks 05, 06
@@ -181,7 +181,7 @@ def save_figure(out: Path, name: str, fig) -> None:
 
 
 def save_split(out: Path, ids: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: np.ndarray) -> Path:
-    """Write ``data/split.csv``: one row an image, its label set, its group and its fold (-1 = hold-out).
+    """Write ``data/split.csv``: one row per image, its label set, its group and its fold (-1 = hold-out).
 
     Args:
         ids: str (N,).

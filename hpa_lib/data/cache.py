@@ -47,7 +47,7 @@ def build(
         part: ``"train"`` or ``"test"``.
         size: side of the cached images in pixels, at most that of the sources.
         cache_dir: the folder that holds the caches.
-        workers: processes that decode, fewer where there is little to do; by default one a core.
+        workers: processes that decode, fewer where there is little to do; by default one per core.
         progress: show a bar.
         absent: channels that the data set lacks (``kaggle.list_absent_channels``): the cache holds zeros for them.
 
@@ -216,7 +216,7 @@ def _fill(partial: Path, data: Path, manifest: dict, workers: int, progress: boo
 
 
 def _count_pixels(data: Path, part: str, ids: list[str]) -> int:
-    """How many pixels a channel of all these images has, judged by the first one's; 0 where it cannot be read."""
+    """How many pixels per channel of all these images has, judged by the first one's; 0 where it cannot be read."""
     try:
         header = png.read_header(kaggle.channel_paths(data, part, ids[0])[0].read_bytes())
     except (IndexError, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a data folder in one table, and what can be used of the folder all the same."""
+"""Everything that is wrong with a data folder in one table, and what can still be used of it."""
 
 import contextlib
 import functools
@@ -28,14 +28,14 @@ def check(
 
     Args:
         folder: a data folder in Kaggle's layout.
-        size: pixels a side that every image must have at least, as for a cache of that size; 0 takes any.
+        size: pixels per side that every image must have at least, as for a cache of that size; 0 takes any.
         quick: read the headers of the PNGs only: damage further down and blank images are not found.
-        workers: processes; by default one a core.
+        workers: processes; by default one per core.
         progress: show a bar.
 
     Returns:
         Text columns ``file``, ``problem``, ``remedy``; ``severity``: ``stop`` (nothing can be done with the folder),
-        ``error`` (that row or image cannot be used) or ``note`` (used all the same, in the way the remedy says);
+        ``error`` (that row or image cannot be used) or ``note`` (still used, in the way the remedy says);
         ``part``: ``train`` or ``test``; ``drop_id``: the Ids that ``select(..., "drop")`` leaves out for it, separated
         by blanks.
     """

@@ -39,7 +39,7 @@ def inspect_image(
         folder: a data folder in Kaggle's layout.
         part: ``"train"`` or ``"test"``.
         image_id: its Id.
-        size: pixels a side that the image must have at least; 0 takes any.
+        size: pixels per side that the image must have at least; 0 takes any.
         absent: channels that the data set lacks (``kaggle.list_absent_channels``): zeros, and no finding.
         quick: read headers only: nothing about damage further down, and no pixels.
     """

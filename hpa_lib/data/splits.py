@@ -59,7 +59,7 @@ def make_random_folds(groups: np.ndarray, num_folds: int, seed: int) -> np.ndarr
 
 
 def count_table(labels: np.ndarray, folds: np.ndarray) -> pd.DataFrame:
-    """How many images of each class each fold has: one row a class, columns ``class``, ``all``, then the folds.
+    """How many images of each class each fold has: one row per class, columns ``class``, ``all``, then the folds.
 
     The hold-out's column is ``holdout``, the others ``fold 0``, ``fold 1``, ...
     """

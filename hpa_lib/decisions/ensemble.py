@@ -24,7 +24,7 @@ def align(members: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndar
         ids str (N,) and name -> array (N, 28).
 
     Raises:
-        ValueError: an Id stands twice in a member, or a member has other ids than the first; the sentence names both.
+        ValueError: an Id occurs twice in a member, or a member has other ids than the first; the sentence names both.
     """
     if not members:
         raise ValueError("an ensemble without members: name at least one run")
@@ -246,7 +246,7 @@ def contributions(
         groups, draws, seed: of the paired bootstrap.
 
     Returns:
-        One row a member, the most useful first: ``member``, ``without`` (macro F1), ``adds``, ``low``, ``high`` (95 %).
+        One row per member, the most useful first: ``member``, ``without`` (macro F1), ``adds``, ``low``, ``high``.
     """
     rows = []
     for member, others in preds_without.items():

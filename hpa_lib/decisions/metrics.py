@@ -130,7 +130,7 @@ def summarize(labels: np.ndarray, preds: np.ndarray) -> dict[str, float]:
 
 
 def class_table(labels: np.ndarray, preds: np.ndarray, probs: np.ndarray | None = None) -> pd.DataFrame:
-    """One row a class: ``label``, ``name``, ``positives``, ``predicted``, ``precision``, ``recall``, ``f1``.
+    """One row per class: ``label``, ``name``, ``positives``, ``predicted``, ``precision``, ``recall``, ``f1``.
 
     Args:
         labels, preds: 0/1 (N, 28).
@@ -171,7 +171,7 @@ def check_binary(array: np.ndarray, name: str) -> np.ndarray:
     """
     array = np.asarray(array)
     if array.ndim != 2:
-        raise ValueError(f"{name} have shape {array.shape}: give one row an image and one column a class")
+        raise ValueError(f"{name} have shape {array.shape}: give one row per image and one column per class")
     wrong = array[(array != 0) & (array != 1)]
     if wrong.size:
         raise ValueError(f"{name} hold {wrong[0]}: only 0 and 1 are allowed (turn probabilities with thresholds.apply)")
@@ -186,7 +186,7 @@ def check_probs(probs: np.ndarray) -> np.ndarray:
     """
     probs = np.asarray(probs)
     if probs.ndim != 2:
-        raise ValueError(f"probs have shape {probs.shape}: give one row an image and one column a class")
+        raise ValueError(f"probs have shape {probs.shape}: give one row per image and one column per class")
     if np.isnan(probs).any():
         row, column = np.argwhere(np.isnan(probs))[0]
         raise ValueError(f"probs hold NaN, first at row {row}, class {column}: the training diverged or a file broke")

@@ -1,7 +1,7 @@
 """The table Kaggle wants: written in the sample's order, read strictly, checked, and scored where the truth is known.
 
-A submission has the columns ``Id,Predicted``, one row an image, ``Predicted`` such as ``16 0``. Kaggle's scorer goes by
-the order of the rows, not by Id: a submission in another order is scored without a word, as nonsense. So everything
+A submission has the columns ``Id,Predicted``, one row per image, ``Predicted`` such as ``16 0``. Kaggle's scorer goes
+by the order of the rows, not by Id: a submission in another order is scored without a word, as nonsense. So everything
 here holds the order against ``sample_submission.csv``.
 """
 
@@ -114,7 +114,7 @@ def check(submission_path: Path, sample_path: Path) -> list[str]:
     """Everything wrong with a submission, one sentence each; an empty list means that it is ready to be sent.
 
     Found are: a file that is not such a table, missing, unknown and doubled ids, rows out of the sample's order, labels
-    that are not numbers in 0..27 or stand twice in a row, and images without any label.
+    that are not numbers in 0..27 or occur twice in a row, and images without any label.
 
     Raises:
         ValueError: the sample itself cannot be read.
@@ -147,7 +147,7 @@ def score(submission_path: Path, truth_path: Path, draws: int = 1000, seed: int 
         ``num_empty``, ``f1_per_class`` (28 numbers) and ``absent`` (the class numbers without positives).
 
     Raises:
-        ValueError: a file cannot be read, or the rows are other images or stand in another order.
+        ValueError: a file cannot be read, or the rows are other images or in another order.
     """
     ids, preds = read(submission_path)
     truth_ids, labels = read(truth_path, column="Target")

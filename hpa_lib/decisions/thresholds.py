@@ -31,7 +31,7 @@ def apply(probs: np.ndarray, thresholds: np.ndarray | float, fill_empty: bool = 
     thresholds = np.asarray(thresholds, np.float64)
     if thresholds.shape not in ((), probs.shape[1:]) or np.isnan(thresholds).any():
         raise ValueError(
-            f"thresholds of shape {thresholds.shape} for probs of shape {probs.shape}: give one number a class, not NaN"
+            f"thresholds of shape {thresholds.shape} for probs of shape {probs.shape}: give one per class, not NaN"
         )
     preds = (probs >= thresholds).astype(np.uint8)
     return fill_empty_rows(preds, probs) if fill_empty else preds

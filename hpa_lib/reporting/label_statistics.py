@@ -9,9 +9,9 @@ from hpa_lib.decisions import metrics
 
 
 def count_table(labels: np.ndarray) -> pd.DataFrame:
-    """One row a class, commonest first: ``label``, ``class``, ``images``, ``share`` of all, ``ratio`` to the commonest.
+    """One row per class, commonest first: ``label``, ``class``, ``images``, ``share`` of all, ``ratio``.
 
-    ``alone`` counts the images that carry this label and no other.
+    ``ratio`` is the commonest class's images per image of this one. ``alone`` counts the images that carry this label and no other.
     """
     counts = labels.sum(axis=0, dtype=int)
     alone = labels[labels.sum(axis=1) == 1].sum(axis=0, dtype=int)
@@ -23,7 +23,7 @@ def count_table(labels: np.ndarray) -> pd.DataFrame:
 
 
 def set_table(labels: np.ndarray) -> pd.DataFrame:
-    """One row a label set, commonest first: ``Target`` as Kaggle writes it, ``classes`` in words, ``images``."""
+    """One row per label set, commonest first: ``Target`` as Kaggle writes it, ``classes`` in words, ``images``."""
     sets, counts = np.unique(labels, axis=0, return_counts=True)
     table = pd.DataFrame(
         {
@@ -129,7 +129,7 @@ def simulate_f1(
 
 
 def shift_table(means: dict[str, np.ndarray]) -> pd.DataFrame:
-    """How the brightness of two parts differs: one row a channel, the medians and the Kolmogorov-Smirnov distance.
+    """How the brightness of two parts differs: one row per channel, the medians and the Kolmogorov-Smirnov distance.
 
     Args:
         means: two entries, part name -> float (N, 4), the mean brightness of each image and channel.

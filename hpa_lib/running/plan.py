@@ -133,7 +133,7 @@ def read_parameters(notebook: Path) -> dict[str, Parameter]:
     """The parameters of a notebook, by name, read from its one cell tagged ``parameters`` without running it.
 
     Raises:
-        Refused: the file is no notebook, the cell is missing or stands there twice, or a line of it is not
+        Refused: the file is no notebook, the cell is missing or occurs twice, or a line of it is not
             ``NAME: type = literal``.
     """
     try:

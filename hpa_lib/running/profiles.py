@@ -1,7 +1,7 @@
 """The run profiles: which notebooks ``hpa run`` starts, in which order, with which parameters.
 
-A profile is plain data. ``steps`` lists ``(step name, notebook number, parameters)``: the same notebook may stand there
-several times. ``shared`` holds for every notebook that has such a parameter; a step's own value and ``-p`` go before
+A profile is plain data. ``steps`` lists ``(step name, notebook number, parameters)``: the same notebook may occur
+several times. ``shared`` holds for every notebook that has such a parameter; a step's own value and ``-p`` win over
 it. ``data`` and ``out`` are the folders used without ``--data`` and ``--out``; an empty ``data`` means the search of
 ``paths.find_data``. Whatever is left out keeps the value of the notebook's own ``parameters`` cell. All networks of a
 profile train for the same number of epochs, so that their scores can be compared.

@@ -16,7 +16,7 @@ class ImageBatches(keras.utils.PyDataset):
         images: uint8 (N, S, S, 4), an array or the memory-mapped cache.
         labels: (N, 28) multi-hot.
         rows: int (M,), the rows of ``images`` that take part.
-        batch_size: images a batch; the last, smaller batch of a shuffled epoch is dropped.
+        batch_size: images per batch; the last, smaller batch of a shuffled epoch is dropped.
         shuffle: a new order every epoch; ``False`` keeps ``rows`` as they are and drops nothing.
         augmentation: one of ``augment.AUGMENTS``.
         mix: one of ``augment.MIXES``.

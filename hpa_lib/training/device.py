@@ -19,7 +19,7 @@ BFLOAT16_ON_CPU = {  # network -> the flags with which a step in bfloat16 is fas
     "inception_v2": FAST_BFLOAT16,
     "densenet121": FAST_BFLOAT16,  # as wide as ResNet18; not measured
 }
-FROM_SCRATCH = {  # peak learning rate and, on a CPU, images a step; see ``resolve``
+FROM_SCRATCH = {  # peak learning rate and, on a CPU, images per step; see ``resolve``
     "densenet": {"learning_rate": 5e-3, "batch_size": 16},
     "resnet18": {"learning_rate": 2e-3, "batch_size": 32},
     "inception_v2": {"learning_rate": 2e-3, "batch_size": 32},
@@ -72,7 +72,7 @@ def resolve(
 
     - learning rate: ``FROM_SCRATCH`` of the network, a tenth of it with pretrained weights;
     - batch size: ``FROM_SCRATCH`` of the network on a CPU, 64 on a GPU;
-    - workers: 2 on a CPU, where they compete with the step; on a GPU one a core, 16 at the most;
+    - workers: 2 on a CPU, where they compete with the step; on a GPU one per core, 16 at the most;
     - XLA: on a GPU, and always with JAX, which is slow without; TensorFlow's convolutions on a CPU are slower with it.
 
     Args:

@@ -1,4 +1,4 @@
-"""Class weights and sampling weights from label counts: how much louder a rare class may speak."""
+"""Class weights and sampling weights from label counts: how much more a rare class counts."""
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def class_weights(counts: np.ndarray, scheme: str = "sqrt", cap: float = 12.0, b
     if "," in scheme:
         return _hand_set(scheme, len(counts))
     if scheme not in SCHEMES:
-        raise ValueError(f"class weight scheme {scheme!r}: use one of {', '.join(SCHEMES)}, or one number a class")
+        raise ValueError(f"class weight scheme {scheme!r}: use one of {', '.join(SCHEMES)}, or one number per class")
     counts = np.maximum(counts, 1)
     rarity = counts.max() / counts
     if scheme == "none":

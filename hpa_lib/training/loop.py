@@ -69,7 +69,7 @@ def fit(
         start_over: forget a stored state instead of resuming or refusing.
 
     Returns:
-        One row an epoch: epoch, loss, val_loss, val_macro_ap, val_macro_f1 (at .5), lr, seconds, images_per_second.
+        One row per epoch: epoch, loss, val_loss, val_macro_ap, val_macro_f1 (at .5), lr, seconds, images_per_second.
 
     Raises:
         ValueError: other ``settings`` than those of the stored state, a missing one, an unknown monitor, no epoch, or

@@ -37,7 +37,7 @@ def focal(labels, logits, weights, gamma: float = 2.0):
 def asymmetric(labels, logits, weights, gamma_positive: float = 0.0, gamma_negative: float = 4.0, margin: float = 0.05):
     """Asymmetric loss (Ridnik et al. 2021, "Asymmetric Loss For Multi-Label Classification", eq. 7).
 
-    Easy negatives (probability below ``margin``) cost nothing: with 28 labels an image nearly all are negatives.
+    Easy negatives (probability below ``margin``) cost nothing: with 28 labels per image nearly all are negatives.
     """
     positive = ops.exp(gamma_positive * ops.log_sigmoid(-logits)) * ops.softplus(-logits)
     shifted = ops.maximum(ops.sigmoid(logits) - margin, 0.0)

@@ -16,7 +16,7 @@ def predict_logits(model: keras.Model, images: np.ndarray, rows: np.ndarray, bat
         model: uint8 (B, S, S, 4) in, logits (B, 28) out.
         images: uint8 (N, S, S, 4), an array or the memory-mapped cache; never read as a whole.
         rows: int (M,).
-        batch_size: images a step.
+        batch_size: images per step.
         turn: which symmetry of the square to apply first, 0 (none) to 7; see ``augment.turn``.
     """
     logits = np.empty((len(rows), model.output_shape[-1]), np.float32)

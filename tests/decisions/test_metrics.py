@@ -96,7 +96,7 @@ def test_labels_of_any_number_type_are_read_alike():
         (np.full((3, 28), 2), np.zeros((3, 28)), "labels hold 2"),
         (np.zeros((3, 28)), np.full((3, 28), np.nan), "preds hold nan"),
         (np.zeros((3, 28)), np.zeros((2, 28)), r"\(3, 28\) but preds \(2, 28\)"),
-        (np.zeros(28), np.zeros(28), "one row an image"),
+        (np.zeros(28), np.zeros(28), "one row per image"),
     ],
 )
 def test_wrong_arrays_are_refused_with_the_value(labels, preds, words):
