@@ -11,7 +11,8 @@ from hpa_lib.decisions import metrics
 def count_table(labels: np.ndarray) -> pd.DataFrame:
     """One row per class, commonest first: ``label``, ``class``, ``images``, ``share`` of all, ``ratio``.
 
-    ``ratio`` is the commonest class's images per image of this one. ``alone`` counts the images that carry this label and no other.
+    ``ratio`` is the commonest class's images per image of this one. ``alone`` counts the images
+    that carry this label and no other.
     """
     counts = labels.sum(axis=0, dtype=int)
     alone = labels[labels.sum(axis=1) == 1].sum(axis=0, dtype=int)

@@ -33,8 +33,8 @@ def run_plan(steps: list[plan.Step], out: Path, profile: str = "", cell_timeout:
     """The record of a run (what ``run.json`` holds): each step run in order, until the first that is not done.
 
     The executed copies are stored in ``out/notebooks/<step>.ipynb``. ``out/run.json`` is rewritten as steps start and
-    finish; entries of an earlier run's other steps stay in it. Ctrl-C, SIGTERM and the closing of the terminal stop the run as
-    ``interrupted``. The run set is locked meanwhile: two runs would mark each other's steps.
+    finish; entries of an earlier run's other steps stay in it. Ctrl-C, SIGTERM and the closing of the terminal stop the
+    run as ``interrupted``. The run set is locked meanwhile: two runs would mark each other's steps.
 
     Args:
         steps: from ``plan.make_plan``.
