@@ -1,5 +1,7 @@
 """One run from its parameters to what is stored, the same in a script and in the notebooks."""
 
+import re
+
 import nbformat
 import numpy as np
 import pytest
@@ -110,3 +112,14 @@ def test_notebook_and_script_train_the_very_same_network(run_set):
     script = models.MODELS["densenet"](64)
     script.load_weights(stored)
     assert all((ours == theirs).all() for ours, theirs in zip(model.get_weights(), script.get_weights(), strict=True))
+
+
+@pytest.mark.slow
+def test_readmes_training_example_runs_as_printed(run_set, monkeypatch):
+    """With a small size and one epoch in place of the demo's; the run set is the one of this test."""
+    (code,) = re.findall(r"```python\n([^`]*runs\.train\([^`]*)```", (paths.PROJECT / "README.md").read_text("utf-8"))
+    real, results = runs.train, []
+    small = SMALL | {"out": run_set}
+    monkeypatch.setattr(runs, "train", lambda network, **given: results.append(real(network, **(given | small))))
+    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+    assert [result["run"] for result in results] == ["resnet18-rgby-best-seed1"]
