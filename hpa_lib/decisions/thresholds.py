@@ -58,7 +58,7 @@ def tune(labels: np.ndarray, probs: np.ndarray, method: str = "exact", **options
         probs: (N, 28) in 0..1.
         method: one of ``METHODS``: ``exact``, ``grid``, ``global``, ``bagged``, ``shrunken``, ``proportion``, ``flat``.
         **options: of the method, see ``tune_<method>``: ``points`` (grid), ``draws`` and ``seed`` (bagged),
-            ``strength``, ``towards`` and ``own`` (shrunken), ``priors`` (proportion), ``value`` (flat).
+            ``strength``, ``towards`` and ``method_per_class`` (shrunken), ``priors`` (proportion), ``value`` (flat).
 
     Returns:
         float (28,).
@@ -138,7 +138,7 @@ def tune_shrunken(
         probs: (N, 28) in 0..1.
         strength: the number of positives at which a class is trusted by half; 0 gives its own thresholds.
         towards: the steadier method, ``"proportion"`` or ``"global"``.
-        own: the class's own method, ``"exact"`` or ``"bagged"``.
+        method_per_class: how each class is tuned, ``"exact"`` or ``"bagged"``.
     """
     if not strength >= 0:
         raise ValueError(f"strength {strength}: give a number of positives, 0 or more")
@@ -199,7 +199,7 @@ CANDIDATES = {  # what the notebooks compare: name -> method and its options
     "proportion": ("proportion", {}),
     "shrunken-global": ("shrunken", {"towards": "global"}),
     "shrunken": ("shrunken", {}),
-    "bagged-shrunken": ("shrunken", {"own": "bagged"}),
+    "bagged-shrunken": ("shrunken", {"method_per_class": "bagged"}),
 }
 
 
