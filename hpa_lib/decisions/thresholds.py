@@ -203,6 +203,13 @@ CANDIDATES = {  # what the notebooks compare: name -> method and its options
 }
 
 
+def find_candidate(name: str) -> tuple[str, dict]:
+    """The method and the options of one of ``CANDIDATES``."""
+    if name not in CANDIDATES:
+        raise ValueError(f"CANDIDATE {name!r}: use one of {', '.join(CANDIDATES)}")
+    return CANDIDATES[name]
+
+
 def cross_fit(
     labels: np.ndarray,
     probs: np.ndarray,
@@ -245,7 +252,8 @@ def carry_over(tuned: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.
 
     For a member made of K fold runs: its thresholds are tuned on the probabilities of single models (each image is
     predicted by the one run that was not trained on it), but decide means of K models, which are less extreme. A
-    simulation in tests/decisions/test_thresholds.py holds it against thresholds used as they are and ones tuned on means.
+    simulation in tests/decisions/test_thresholds.py compares it with thresholds used as they are and ones tuned on
+    means.
 
     Args:
         tuned: float (28,), tuned on ``source``.
