@@ -12,7 +12,6 @@ from hpa_lib.running import plan, profiles
 
 NOTEBOOKS = sorted((paths.PROJECT / "notebooks").glob("*.ipynb"))
 UNWANTED = ["sys.path", "warnings.filterwarnings", "warnings.simplefilter", "%matplotlib", "%pip", "!pip", "os.chdir"]
-NOT_YET = {"05", "06"}  # notebooks that are still too long: take one out when it is short
 MOST_LINES = {"02": 65, "03": 65, "04": 65}  # lines of code besides the parameters; 100 for all others
 ALIASES = {"numpy": "np", "pandas": "pd", "matplotlib.pyplot": "plt", "tensorflow": "tf", "seaborn": "sns"}
 COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
@@ -106,9 +105,7 @@ def find_hard_parts(tree):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebooks_are_short_and_plain(path, request):
-    if path.name[:2] in NOT_YET:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="too long, see NOT_YET"))
+def test_notebooks_are_short_and_plain(path):
     cells = code_cells(nbformat.read(path, as_version=4))
     found = [*find_long_parts(path.name[:2], cells)]
     for cell in cells:

@@ -232,29 +232,34 @@ def stack(probs_list: Sequence[np.ndarray], coefficients: np.ndarray) -> np.ndar
 
 def contributions(
     labels: np.ndarray,
-    preds: np.ndarray,
-    preds_without: Mapping[str, np.ndarray],
+    preds: Mapping[str, np.ndarray],
+    preds_without: Mapping[str, Mapping[str, np.ndarray]],
     groups: np.ndarray | None = None,
     draws: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """What each member adds: the whole ensemble against the ensemble without it, on the same images.
+    """What each member adds: whole ensembles against the same ensembles without it, on the same images.
 
     Args:
-        labels, preds: 0/1 (N, 28), truth and the whole ensemble.
-        preds_without: member -> 0/1 (N, 28), the ensemble of all others.
+        labels: 0/1 (N, 28).
+        preds: ensemble -> 0/1 (N, 28), with all members.
+        preds_without: ensemble -> member -> 0/1 (N, 28), with all others.
         groups, draws, seed: of the paired bootstrap.
 
     Returns:
-        One row per member, the most useful first: ``member``, ``without`` (macro F1), ``adds``, ``low``, ``high``.
+        One row per ensemble and member, the most useful first: ``member``, ``without`` (macro F1), ``adds``, ``low``,
+        ``high`` (95 %), ``ensemble``.
     """
-    rows = []
-    for member, others in preds_without.items():
-        gain = bootstrap.paired(labels, preds, others, groups=groups, draws=draws, seed=seed)
-        score = metrics.macro_f1(labels, others)
-        rows.append((member, score, gain["difference"], gain["low"], gain["high"]))
-    table = pd.DataFrame(rows, columns=["member", "without", "adds", "low", "high"])
-    return table.sort_values("adds", ascending=False, ignore_index=True)
+    columns, tables = ["member", "without", "adds", "low", "high"], []
+    for name, others_of in preds_without.items():
+        rows = []
+        for member, others in others_of.items():
+            gain = bootstrap.paired(labels, preds[name], others, groups=groups, draws=draws, seed=seed)
+            score = metrics.macro_f1(labels, others)
+            rows.append((member, score, gain["difference"], gain["low"], gain["high"]))
+        table = pd.DataFrame(rows, columns=columns).sort_values("adds", ascending=False)
+        tables.append(table.assign(ensemble=name))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _stacker_features(probs_list: Sequence[np.ndarray]) -> np.ndarray:

@@ -5,14 +5,14 @@ by the order of the rows, not by Id: a submission in another order is scored wit
 here holds the order against ``sample_submission.csv``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from hpa_lib import atlas
-from hpa_lib.data import csv_rows
+from hpa_lib import atlas, store
+from hpa_lib.data import csv_rows, kaggle
 from hpa_lib.decisions import bootstrap, metrics
 
 COLUMN = "Predicted"
@@ -45,6 +45,28 @@ def make_table(
     if findings:
         raise ValueError(findings[0])
     return pd.DataFrame({"Id": sample_ids, COLUMN: [texts[image_id] for image_id in sample_ids]})
+
+
+def write_all(out: Path, data: Path, ids: np.ndarray, files: Mapping[str, np.ndarray], fallback: str) -> list[str]:
+    """Write several submissions of the same test images, in the sample's order, and return the ids that were dropped.
+
+    Args:
+        out: the folder of the run set.
+        data: the data folder, as notebook 00 left it; it holds ``sample_submission.csv``.
+        ids: str (N,), the test images that the runs predicted.
+        files: file name under ``out`` -> preds 0/1 (N, 28).
+        fallback: as in ``make_table``.
+
+    Raises:
+        ValueError: the data have changed since notebook 00, or the runs predicted other images.
+    """
+    description = store.load_json(out, "data/dataset.json")
+    kaggle.check_unchanged(data, description)
+    sample_ids = read_ids(data / "sample_submission.csv")
+    dropped = list_dropped(ids, sample_ids, description["test_images"])
+    for name, preds in files.items():
+        store.save_table(out, name, make_table(ids, preds, sample_ids, dropped, fallback))
+    return dropped
 
 
 def list_dropped(ids: np.ndarray, sample_ids: np.ndarray, test_images: int) -> list[str]:

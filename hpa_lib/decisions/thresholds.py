@@ -203,6 +203,13 @@ CANDIDATES = {  # what the notebooks compare: name -> method and its options
 }
 
 
+def find_candidate(name: str) -> tuple[str, dict]:
+    """The method and the options of one of ``CANDIDATES``."""
+    if name not in CANDIDATES:
+        raise ValueError(f"CANDIDATE {name!r}: use one of {', '.join(CANDIDATES)}")
+    return CANDIDATES[name]
+
+
 def cross_fit(
     labels: np.ndarray,
     probs: np.ndarray,

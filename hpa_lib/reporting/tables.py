@@ -45,7 +45,8 @@ def load_answers(out: Path) -> dict[str, dict[str, np.ndarray]]:
         answer = {"labels": labels, "groups": groups, "probs": probs, "half_unfilled": thresholds.apply(probs, 0.5)}
         if part == "val":
             folds = splits.make_folds(labels, groups, decision["folds"], decision["seed"])
-            tuned = thresholds.cross_fit(labels, probs, folds, decision["method"], **decision["options"])
+            method, options = thresholds.find_candidate(decision["recommended"])
+            tuned = thresholds.cross_fit(labels, probs, folds, method, **options)
         else:
             tuned = thresholds.apply(probs, np.array(decision["thresholds"][run][decision["recommended"]]))
         answer["tuned_unfilled"] = tuned

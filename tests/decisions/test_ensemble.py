@@ -219,9 +219,12 @@ def test_contributions_rank_the_members_by_what_is_lost_without_them():
     silent = np.zeros_like(labels)
     preds = {"good": labels * draw_preds(0, 1, 600)[0], "better": labels * (1 - draw_preds(1, 1, 600)[0]), "no": silent}
     without = {name: ensemble.union([array for other, array in preds.items() if other != name]) for name in preds}
-    table = ensemble.contributions(labels, ensemble.union(list(preds.values())), without, draws=50)
-    assert table["member"].tolist() == ["better", "good", "no"]
+    whole = {"union": ensemble.union(list(preds.values())), "good alone": preds["good"]}
+    table = ensemble.contributions(labels, whole, {"union": without, "good alone": {"good": silent}}, draws=50)
+    assert table["member"].tolist() == ["better", "good", "no", "good"]
+    assert table["ensemble"].tolist() == ["union"] * 3 + ["good alone"]
+    assert table["adds"].iloc[3] == pytest.approx(metrics.macro_f1(labels, preds["good"]))
     assert (
         table["adds"].iloc[2] == 0 and (table["low"] <= table["adds"]).all() and (table["adds"] <= table["high"]).all()
     )
-    assert ensemble.contributions(labels, silent, {}).empty
+    assert ensemble.contributions(labels, {"union": silent}, {"union": {}}).empty

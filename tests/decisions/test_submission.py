@@ -1,11 +1,13 @@
 """The table Kaggle wants: order, doubles, labels, empty rows; a wrong order is refused, never scored."""
 
+import fake_runs
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpa_lib import store
 from hpa_lib.data import csv_rows
 from hpa_lib.decisions import metrics, submission
 
@@ -214,6 +216,27 @@ def test_the_commonest_set_is_a_whole_set():
     labels = np.zeros((5, 28), np.uint8)
     labels[:2, 0], labels[2:, [2, 16]] = 1, 1
     assert submission.commonest_set(labels) == "2 16"
+
+
+def test_several_files_are_written_in_the_samples_order_with_a_row_for_dropped_images(tmp_path):
+    out, data = tmp_path / "out", tmp_path / "data"
+    fake_runs.write_out(out, data, num_images=60)
+    ids = submission.read_ids(data / "sample_submission.csv")
+    preds = np.eye(len(ids) - 1, NUM_LABELS, dtype=np.uint8)
+    description = store.load_json(out, "data/dataset.json")
+    store.save_json(out, "data/dataset.json", description | {"test_images": len(preds)})
+    files = {"submission.csv": preds, "runs/a/submission.csv": 1 - preds}
+    assert submission.write_all(out, data, ids[:0:-1], files, "7") == [ids[0]]
+    for name in files:
+        assert submission.check(out / name, data / "sample_submission.csv") == []
+    table = store.load_table(out, "submission.csv")
+    assert table["Id"].tolist() == ids.tolist() and table["Predicted"].tolist()[::-1] == [
+        *map(str, range(len(preds))),
+        "7",
+    ]
+    (data / "sample_submission.csv").write_text("Id,Predicted\nother,0\n")
+    with pytest.raises(ValueError, match="has changed since notebook 00 read it"):
+        submission.write_all(out, data, ids[1:], files, "7")
 
 
 def test_what_notebook_00_left_out_is_what_the_runs_did_not_predict():

@@ -291,3 +291,9 @@ def test_wrong_input_is_refused_in_a_sentence(call, words):
     labels, probs = draw_case(2, 9, 5)
     with pytest.raises(ValueError, match=words):
         call(labels, probs)
+
+
+def test_a_candidate_is_found_by_name():
+    assert thresholds.find_candidate("grid") == ("grid", {})
+    with pytest.raises(ValueError, match="CANDIDATE 'best': use one of half, flat"):
+        thresholds.find_candidate("best")
