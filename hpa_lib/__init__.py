@@ -25,8 +25,7 @@ The map of the library, in the order in which the data flows::
     models/inception_v2         Inception V2
     models/densenet121          DenseNet121 with the winner's head
     models/layers               input, normalisation, last layer, four-channel stem
-    models/weights              ImageNet weights: found, checked, filled in
-    models/fetch                downloads, whole and checked
+    models/weights              ImageNet weights: found, downloaded, checked, filled in
     models/tensor_files         weight files -> arrays, without running code
     models/summary              blocks, parameters and arithmetic of a model
 
@@ -47,6 +46,8 @@ The map of the library, in the order in which the data flows::
     decisions/calibration       reliability, temperature
     decisions/thresholds        probabilities -> label sets
     decisions/ensemble          several models
+    decisions/candidates        all ways to choose thresholds, side by side
+    decisions/answers           what members and ensembles answer on each part
     decisions/submission        Kaggle's file: written, checked, scored
 
     figures/style               colours, captions, the stamp on synthetic data
@@ -64,7 +65,7 @@ The map of the library, in the order in which the data flows::
     running/plan                checks before the start
     running/runner              notebooks, run strictly
 
-Python 3.11 to 3.13 on Linux, where everything is tested. On macOS (Apple silicon) and Windows the library can be
+Python 3.11 on Linux, where everything is tested; the fast tests also pass on 3.12 and 3.13. On macOS (Apple silicon) and Windows the library can be
 imported, and requirements.lock holds what they need besides, but nobody has run it there yet. Windows has no
 make: use pip.
 """

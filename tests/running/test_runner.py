@@ -160,18 +160,20 @@ def test_run_works_where_the_temporary_folder_has_a_very_long_name(run, tmp_path
     assert run(["1"])["status"] == "done"
 
 
+def take_signals_as_in_a_terminal():
+    """A test run in the background, or under nohup, ignores some of them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(("number", "lines"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGHUP, 0)])
 def test_interrupted_run_says_so_and_leaves_no_kernel(tmp_path, number, lines):
     """SIGHUP comes when the terminal is closed: nothing more can be said there."""
     source = f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(100)"
     write_notebook(tmp_path / "notebooks" / "00_a.ipynb", source)
     command = [sys.executable, "-m", "hpa_lib", "run", "--only", "00", "--notebooks", str(tmp_path / "notebooks")]
-    process = subprocess.Popen(
-        [*command, "--out", str(tmp_path / "out")],
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # as a terminal would have it
-    )
+    command += ["--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=take_signals_as_in_a_terminal)
     while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.1)
