@@ -65,9 +65,9 @@ The map of the library, in the order in which the data flows::
     running/plan                checks before the start
     running/runner              notebooks, run strictly
 
-Python 3.11 on Linux, where everything is tested; the fast tests also pass on 3.12 and 3.13. On macOS (Apple silicon) and Windows the library can be
-imported, and requirements.lock holds what they need besides, but nobody has run it there yet. Windows has no
-make: use pip.
+Python 3.11 on Linux, where everything is tested; the fast tests also pass on 3.12 and 3.13. On macOS (Apple silicon)
+and Windows the library can be imported, and requirements.lock holds what they need besides, but nobody has run it
+there yet. Windows has no make: use pip.
 """
 
 import os
