@@ -23,7 +23,7 @@ import platform
 import re
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import filelock
@@ -34,7 +34,8 @@ from hpa_lib import atlas
 
 SCORED_PARTS = ("val", "holdout", "test")
 SPLIT = ["Id", "Target", "group", "fold"]  # the columns of data/split.csv
-RUN = re.compile(r"\w[\w.-]*")  # no comma, which separates names in RUNS, and nothing that a file system refuses
+RUN = re.compile(r"\w[\w.-]{0,99}")  # no comma, which separates names in RUNS, and nothing that a file system refuses
+TAKEN = ("mean", "stacked", "intersection", "chosen", "true", "class")  # ensembles, and words in the tables' columns
 MADE_BY = {  # first folder or file name -> the notebook that writes it
     "data": "00_data.ipynb",
     "runs": "02_train_densenet.ipynb (or 03, 04)",
@@ -201,10 +202,14 @@ def load_split(out: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     """
     name = "data/split.csv"
     table = load_table(out, name)
-    if list(table.columns) != SPLIT or table["fold"].dtype.kind not in "if" or table["fold"].isna().any():
-        problem = f"it has not the columns {','.join(SPLIT)} with a number in each fold"
-        raise _damaged(Path(out) / name, name, problem)
-    labels = np.stack([atlas.parse_target(target) for target in table["Target"].fillna("")])
+    try:
+        if list(table.columns) != SPLIT or table["fold"].dtype.kind not in "if" or (table["fold"] % 1 != 0).any():
+            raise ValueError(f"it has not the columns {','.join(SPLIT)} with a whole number in each fold")
+        if not table["Id"].is_unique:
+            raise ValueError(f"the Id {table['Id'][table['Id'].duplicated()].iloc[0]} occurs twice")
+        labels = np.stack([atlas.parse_target(target) for target in table["Target"].fillna("")])
+    except ValueError as error:
+        raise _damaged(Path(out) / name, name, error) from None
     return table["Id"].to_numpy(str), labels, table["group"].to_numpy(), table["fold"].to_numpy(int)
 
 
@@ -214,9 +219,16 @@ def split_digest(out: Path) -> str:
 
 
 def run_folder(out: Path, run: str) -> Path:
-    """The folder of one training run (made by the first write into it)."""
+    """The folder of one training run (made by the first write into it).
+
+    Raises:
+        ValueError: a name that a file system, ``RUNS`` or a table cannot take.
+    """
     if not RUN.fullmatch(run):
-        raise ValueError(f"run name '{run}': use letters, digits, '-', '_' and '.', such as densenet-rgby-none")
+        allowed = "letters, digits, '-', '_' and '.', 100 at most"
+        raise ValueError(f"run name '{run}': use {allowed}, such as densenet-rgby-none")
+    if re.sub(r"-fold\d+", "", run) in TAKEN:
+        raise ValueError(f"run name '{run}': notebooks 06 and 07 use this word, so give the run a longer name")
     return Path(out) / "runs" / run
 
 
@@ -238,11 +250,10 @@ def list_runs(out: Path) -> list[str]:
     return [run for run in found if run not in stale]
 
 
-def stale_runs(out: Path) -> list[str]:
-    """The finished runs that must not be scored: they were trained on another split and have seen other images."""
-    split = split_digest(out)
-    results = {run: load_json(out, f"runs/{run}/result.json") for run in _finished_runs(out)}
-    return [run for run, result in results.items() if result.get("split") != split]
+def stale_runs(out: Path, runs: Sequence[str] | None = None) -> list[str]:
+    """Of ``runs`` (None: all finished ones) those that were trained on another split: they must not be scored."""
+    split, runs = split_digest(out), _finished_runs(out) if runs is None else runs
+    return [run for run in runs if load_json(out, f"runs/{run}/result.json").get("split") != split]
 
 
 def choose_runs(out: Path, names: str = "") -> list[str]:
@@ -252,15 +263,17 @@ def choose_runs(out: Path, names: str = "") -> list[str]:
         MissingInput: there is no run of the present split.
         ValueError: a named run is not there, or was trained on another split.
     """
-    named, stale = [name.strip() for name in names.split(",") if name.strip()], stale_runs(out)
+    named = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     for run in named:
         if run not in _finished_runs(out):
             raise ValueError(f"no finished run '{run}' in {out}: use one of {', '.join(list_runs(out))}")
-        if run in stale:
+        if stale_runs(out, [run]):
             raise ValueError(f"run '{run}' was trained on another split than data/split.csv: train it again")
-    if stale and not named:
+    if named:
+        return named
+    if stale := stale_runs(out):
         print(f"left out, since they were trained on another split: {', '.join(stale)}")
-    return named or list_runs(out)
+    return list_runs(out)
 
 
 def _finished_runs(out: Path) -> list[str]:
