@@ -214,8 +214,13 @@ def load_split(out: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
 
 
 def split_digest(out: Path) -> str:
-    """16 hexadecimal digits that change when ``data/split.csv`` does: a model of another split must not be scored."""
-    return hashlib.sha256(need(out, "data/split.csv").read_bytes()).hexdigest()[:16]
+    """``digest`` of ``data/split.csv``: a model that was trained on another split must not be scored."""
+    return digest(out, "data/split.csv")
+
+
+def digest(out: Path, name: str) -> str:
+    """16 hexadecimal digits that change when the file ``out/name`` does."""
+    return hashlib.sha256(need(out, name).read_bytes()).hexdigest()[:16]
 
 
 def run_folder(out: Path, run: str) -> Path:
@@ -294,7 +299,8 @@ def load_decision(out: Path, name: str) -> dict:
     """Read ``decisions/<name>.json``, whose entry ``runs`` is what ``digest_runs`` gave when it was made.
 
     Raises:
-        MissingInput: it is missing, or its runs have been trained again or removed since, or the split has changed.
+        MissingInput: it is missing, or its runs have been trained again or removed since, or the split has changed,
+            or notebook 05 has chosen other thresholds since the ensemble was made.
     """
     decision = load_json(out, f"decisions/{name}.json")
     runs = {run: digest for run, digest in decision.get("runs", {}).items() if run in _finished_runs(out)}
@@ -302,6 +308,11 @@ def load_decision(out: Path, name: str) -> dict:
         raise MissingInput(
             f"decisions/{name}.json was made of other runs or of another split than those in {out}: "
             f"run {_maker(f'decisions/{name}.json')} again"
+        )
+    tuning = decision.get("thresholds_digest")  # only of ensembles; older files have none
+    if tuning and tuning != digest(out, "decisions/thresholds.json"):
+        raise MissingInput(
+            f"decisions/{name}.json was made before notebook 05 chose other thresholds: run 06_ensemble.ipynb again"
         )
     return decision
 

@@ -246,6 +246,20 @@ def test_a_decision_made_of_other_runs_is_refused(run_set, change):
         store.load_decision(run_set, "ensemble")
 
 
+def test_an_ensemble_made_with_other_thresholds_is_refused(run_set):
+    """The report would mix the rule of the new thresholds with scores of the old."""
+    runs = store.digest_runs(run_set, list(fake_runs.RUNS))
+    store.save_json(run_set, "decisions/thresholds.json", {"runs": runs, "fill_empty": True})
+    thresholds_digest = store.digest(run_set, "decisions/thresholds.json")
+    store.save_json(run_set, "decisions/ensemble.json", {"runs": runs, "thresholds_digest": thresholds_digest})
+    assert store.load_decision(run_set, "ensemble")["thresholds_digest"] == thresholds_digest
+    store.save_json(run_set, "decisions/thresholds.json", {"runs": runs, "fill_empty": False})
+    with pytest.raises(store.MissingInput, match="notebook 05 chose other thresholds: run 06_ensemble.ipynb again"):
+        store.load_decision(run_set, "ensemble")
+    store.save_json(run_set, "decisions/ensemble.json", {"runs": runs})  # of an older version
+    assert store.load_decision(run_set, "ensemble") == {"runs": runs}
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'Id,Target\n"a,0\nb,1,2,3\n'])
 def test_a_table_that_cannot_be_read_is_named_with_the_notebook_that_makes_it(tmp_path, content):
     """As an editor, a full disk or a half synchronised folder leaves it."""
