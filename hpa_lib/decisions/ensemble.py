@@ -13,6 +13,8 @@ import pandas as pd
 
 from hpa_lib.decisions import bootstrap, calibration, metrics
 
+NEWTON_STEPS = 50  # of the stacker; it converges in far fewer
+
 
 def align(members: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """All members' rows in the order of the first one.
@@ -185,9 +187,7 @@ def hill_climb(labels: np.ndarray, probs_list: Sequence[np.ndarray], rounds: int
     return best_weights
 
 
-def fit_stacker(
-    labels: np.ndarray, probs_list: Sequence[np.ndarray], strength: float = 5.0, steps: int = 50
-) -> np.ndarray:
+def fit_stacker(labels: np.ndarray, probs_list: Sequence[np.ndarray], strength: float = 5.0) -> np.ndarray:
     """A logistic regression per class on the members' logits: coefficients float (28, M + 1), the last the intercept.
 
     The penalty draws each class's weights towards the plain mean of the logits (1 / M each), so that a class with few
@@ -197,7 +197,6 @@ def fit_stacker(
         labels: 0/1 (N, 28), of images that no member was trained on.
         probs_list: the members' probabilities (N, 28) on them.
         strength: of the penalty, on the scale of a number of images.
-        steps: Newton steps.
     """
     features = _stacker_features(probs_list)  # (28, N, M + 1)
     targets = metrics.check_binary(labels, "labels").T.astype(float)  # (28, N)
@@ -207,7 +206,7 @@ def fit_stacker(
     loss = _stacker_loss(features, targets, weights, prior, penalty)
     ceiling = np.einsum("cnm,cnk->cmk", features, features, optimize=True) / 4  # the loss is nowhere more curved
     damping = np.full((len(targets), 1, 1), 0.01)
-    for _ in range(steps):
+    for _ in range(NEWTON_STEPS):
         fitted = calibration.sigmoid(np.einsum("cnm,cm->cn", features, weights))
         slope = np.einsum("cnm,cn->cm", features, fitted - targets) + penalty * (weights - prior)
         curved = np.einsum("cnm,cn,cnk->cmk", features, fitted * (1 - fitted), features, optimize=True)

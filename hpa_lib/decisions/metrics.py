@@ -49,18 +49,6 @@ def f1_per_class(labels: np.ndarray, preds: np.ndarray) -> np.ndarray:
     return f1_of_counts(*confusion_counts(labels, preds))
 
 
-def precision_per_class(labels: np.ndarray, preds: np.ndarray) -> np.ndarray:
-    """The share of each class's predictions that are right, float (28,), 0 where nothing is predicted."""
-    true_positives, false_positives, _ = confusion_counts(labels, preds)
-    return divide(true_positives, true_positives + false_positives)
-
-
-def recall_per_class(labels: np.ndarray, preds: np.ndarray) -> np.ndarray:
-    """The share of each class's positives that are found, float (28,), 0 where there are none."""
-    true_positives, _, false_negatives = confusion_counts(labels, preds)
-    return divide(true_positives, true_positives + false_negatives)
-
-
 def average_precision(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
     """The area under each class's precision-recall steps: how well a class is ranked, whatever the thresholds.
 
@@ -132,21 +120,19 @@ def summarize(labels: np.ndarray, preds: np.ndarray) -> dict[str, float]:
 def class_table(labels: np.ndarray, preds: np.ndarray, probs: np.ndarray | None = None) -> pd.DataFrame:
     """One row per class: ``label``, ``name``, ``positives``, ``predicted``, ``precision``, ``recall``, ``f1``.
 
+    A precision or recall of 0 / 0 (nothing predicted, no positives) is 0.
+
     Args:
         labels, preds: 0/1 (N, 28).
         probs: (N, 28) in 0..1; when given, a column ``average_precision`` follows.
     """
-    table = pd.DataFrame(
-        {
-            "label": np.arange(atlas.NUM_LABELS),
-            "name": atlas.LABELS,
-            "positives": np.asarray(labels).sum(axis=0, dtype=int),
-            "predicted": np.asarray(preds).sum(axis=0, dtype=int),
-            "precision": precision_per_class(labels, preds),
-            "recall": recall_per_class(labels, preds),
-            "f1": f1_per_class(labels, preds),
-        }
-    )
+    true_positives, false_positives, false_negatives = confusion_counts(labels, preds)
+    table = pd.DataFrame({"label": np.arange(atlas.NUM_LABELS), "name": atlas.LABELS})
+    table["positives"] = true_positives + false_negatives
+    table["predicted"] = true_positives + false_positives
+    table["precision"] = divide(true_positives, table["predicted"])
+    table["recall"] = divide(true_positives, table["positives"])
+    table["f1"] = f1_of_counts(true_positives, false_positives, false_negatives)
     return table if probs is None else table.assign(average_precision=average_precision(labels, probs))
 
 

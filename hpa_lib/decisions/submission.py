@@ -99,12 +99,6 @@ def commonest_set(labels: np.ndarray) -> str:
     return atlas.format_target(sets[counts.argmax()])
 
 
-def write(path: Path, ids: np.ndarray, preds: np.ndarray, sample_path: Path) -> Path:
-    """Write a submission in the order of ``sample_path`` (``sample_submission.csv``) and return its path."""
-    make_table(ids, preds, read_ids(sample_path)).to_csv(path, index=False)
-    return Path(path)
-
-
 def read(path: Path, column: str = COLUMN) -> tuple[np.ndarray, np.ndarray]:
     """Ids and label sets of a submission (or, with ``column="Target"``, of a truth file).
 

@@ -42,7 +42,8 @@ def test_written_in_the_samples_order_and_read_back(tmp_path_factory, seed):
     preds[~preds.any(axis=1), 0] = 1
     sample = write_text(folder / "sample.csv", HEADER + "".join(f"{image_id},0\n" for image_id in ids))
     order = generator.permutation(30)
-    path = submission.write(folder / "mine.csv", ids[order], preds[order], sample)
+    table = submission.make_table(ids[order], preds[order], submission.read_ids(sample))
+    path = store.save_table(folder, "mine.csv", table)
     back_ids, back = submission.read(path)
     np.testing.assert_array_equal(back, preds)
     assert back_ids.tolist() == ids.tolist() and submission.check(path, sample) == []
