@@ -352,6 +352,13 @@ def load_truth(out: Path, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return labels[rows], groups[rows]
 
 
+def load_scored(out: Path, run: str, part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One run's labels uint8 (N, 28), probs float32 (N, 28) and groups (N,) on ``val`` or ``holdout``."""
+    ids, probs = load_probs(out, run, part)
+    labels, groups = load_truth(out, ids)
+    return labels, probs, groups
+
+
 def find_rows(known: np.ndarray, ids: np.ndarray, problem: str, remedy: str) -> np.ndarray:
     """The row of each of ``ids`` str (N,) in ``known`` str (M,), where each Id is once: int (N,).
 

@@ -58,7 +58,7 @@ def make_random_folds(groups: np.ndarray, num_folds: int, seed: int) -> np.ndarr
     return (np.random.default_rng(seed).permutation(len(names)) % num_folds)[group_of]
 
 
-def count_table(labels: np.ndarray, folds: np.ndarray) -> pd.DataFrame:
+def count_by_fold(labels: np.ndarray, folds: np.ndarray) -> pd.DataFrame:
     """How many images of each class each fold has: one row per class, columns ``class``, ``all``, then the folds.
 
     The hold-out's column is ``holdout``, the others ``fold 0``, ``fold 1``, ...

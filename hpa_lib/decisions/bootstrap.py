@@ -224,8 +224,8 @@ def resample(
     generator = np.random.default_rng(seed)
     blocks = []
     for start in range(0, draws, BLOCK):
-        weights = _draw_weights(generator, min(BLOCK, draws - start), len(totals))  # (block, G)
-        blocks.append(weights @ totals)
+        times = _draw_times(generator, min(BLOCK, draws - start), len(totals))  # (block, G)
+        blocks.append(times @ totals)
     return tuple(np.split(np.concatenate(blocks), 3, axis=1))
 
 
@@ -240,7 +240,8 @@ def _sum_groups(events: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     return totals
 
 
-def _draw_weights(generator: np.random.Generator, draws: int, size: int) -> np.ndarray:
+def _draw_times(generator: np.random.Generator, draws: int, size: int) -> np.ndarray:
+    """How often each of ``size`` groups is in each resample, float (draws, size)."""
     drawn = generator.integers(size, size=(draws, size)) + size * np.arange(draws)[:, None]
     return np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size).astype(np.float64)
 

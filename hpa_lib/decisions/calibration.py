@@ -98,15 +98,15 @@ def scale(probs: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def scale_cross_fitted(labels: np.ndarray, probs: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """``scale`` with each part's temperature fitted on the other parts: float32 (N, 28), fair to score on these images.
+    """``scale`` with each fold's temperature fitted on the other folds: float32 (N, 28), fair to score on these images.
 
     Args:
         labels: 0/1 (N, 28).
         probs: (N, 28) in 0..1.
-        folds: int (N,), the part of each image; at least two parts.
+        folds: int (N,), the fold of each image; at least two different.
     """
     scaled = np.zeros(np.shape(probs), np.float32)
-    for part in np.unique(folds):
-        inside = folds == part
+    for fold in np.unique(folds):
+        inside = folds == fold
         scaled[inside] = scale(probs[inside], fit_temperature(labels[~inside], probs[~inside]))
     return scaled

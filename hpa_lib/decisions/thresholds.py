@@ -226,7 +226,7 @@ def cross_fit(
     Args:
         labels: 0/1 (N, 28).
         probs: (N, 28) in 0..1.
-        folds: int (N,), the part of each image (``splits.make_folds`` keeps groups together); at least two parts.
+        folds: int (N,), the fold of each image (``splits.make_folds`` keeps groups together); at least two different.
         method, **options: as in ``tune``.
         fill_empty: as in ``apply``.
 
@@ -234,14 +234,14 @@ def cross_fit(
         uint8 (N, 28).
     """
     folds = np.asarray(folds)
-    parts = np.unique(folds)
-    if folds.shape != (len(probs),) or len(parts) < 2:
+    numbers = np.unique(folds)
+    if folds.shape != (len(probs),) or len(numbers) < 2:
         raise ValueError(
-            f"{folds.size} fold numbers, {len(parts)} different, for {len(probs)} images: give each one of 2 or more"
+            f"{folds.size} fold numbers, {len(numbers)} different, for {len(probs)} images: give each one of 2 or more"
         )
     preds = np.zeros(np.shape(probs), np.uint8)
-    for part in parts:
-        inside = folds == part
+    for fold in numbers:
+        inside = folds == fold
         tuned = tune(labels[~inside], probs[~inside], method, **options)
         preds[inside] = apply(probs[inside], tuned, fill_empty)
     return preds

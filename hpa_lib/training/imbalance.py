@@ -82,7 +82,7 @@ def describe_sampling(sampling: np.ndarray | None) -> str:
     return f"An epoch draws {count} times with replacement: about {different:.0f} images, each {times} on average."
 
 
-def prior_logits(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def prior_logits(labels: np.ndarray, class_weights: np.ndarray) -> np.ndarray:
     """The logits of a model that knows nothing but how common each class is: where a fresh network should start.
 
     From zero, the first epochs only teach 28 times "this is rare" (Lin et al. 2017, "Focal Loss for Dense Object
@@ -90,11 +90,11 @@ def prior_logits(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
     Args:
         labels: (N, C) multi-hot, of the training part.
-        weights: float (C,), from ``class_weights``.
+        class_weights: float (C,), from ``class_weights``.
 
     Returns:
         float32 (C,).
     """
-    present = weights * np.maximum(np.asarray(labels).sum(axis=0, dtype=float), 0.5)
+    present = class_weights * np.maximum(np.asarray(labels).sum(axis=0, dtype=float), 0.5)
     absent = np.maximum((1 - np.asarray(labels, float)).sum(axis=0), 0.5)
     return np.log(present / absent).astype(np.float32)

@@ -19,10 +19,10 @@ def predict_logits(model: keras.Model, images: np.ndarray, rows: np.ndarray, bat
     """
     logits = np.empty((len(rows), model.output_shape[-1]), np.float32)
     for start in range(0, len(rows), batch_size):
-        part = rows[start : start + batch_size]
-        batch = augment.turn(images[part], turn)
-        padded = np.concatenate([batch, np.repeat(batch[-1:], batch_size - len(part), axis=0)])  # one shape, one graph
-        logits[start : start + len(part)] = model.predict_on_batch(padded)[: len(part)]
+        chunk = rows[start : start + batch_size]
+        batch = augment.turn(images[chunk], turn)
+        padded = np.concatenate([batch, np.repeat(batch[-1:], batch_size - len(chunk), axis=0)])  # one shape, one graph
+        logits[start : start + len(chunk)] = model.predict_on_batch(padded)[: len(chunk)]
     return logits
 
 

@@ -58,7 +58,7 @@ def test_emptiest_fold_by_hand():
     folds = np.array([0, 0, 1, 1, 1, -1])
     fewest = label_statistics.emptiest_fold(LABELS, folds, 2)
     assert (fewest[0], fewest[25], fewest[27]) == (2, 0, 0)
-    table = splits.count_table(LABELS, folds)[["fold 0", "fold 1"]]
+    table = splits.count_by_fold(LABELS, folds)[["fold 0", "fold 1"]]
     np.testing.assert_array_equal(fewest, table.min(axis=1))
 
 
