@@ -11,7 +11,7 @@ One run set is one folder (``OUT`` in the notebooks)::
     runs/<run>/model.keras       the trained model
     runs/<run>/probs_<part>.npz  ids (N,), probs (N, 28); part: val, holdout, test
     decisions/<name>.json        thresholds and ensemble choices                notebooks 05, 06
-    submission.csv, report.html  the last word                                  notebooks 06, 07
+    submission.csv, report.html  what a run set comes to                        notebooks 06, 07
 """
 
 import contextlib

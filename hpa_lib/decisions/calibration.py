@@ -33,7 +33,7 @@ def reliability(labels: np.ndarray, probs: np.ndarray, bins: int = 15) -> pd.Dat
         bins: how many parts of equal width.
 
     Returns:
-        One row a bin that holds something: ``low``, ``high``, ``count``, ``mean_prob``, ``positive_share``. The two
+        One row per bin that holds something: ``low``, ``high``, ``count``, ``mean_prob``, ``positive_share``. The two
         last are equal in every row of a calibrated model.
     """
     labels, probs = metrics.check_binary(labels, "labels"), metrics.check_probs(probs)

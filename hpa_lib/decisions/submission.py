@@ -216,7 +216,7 @@ def _compare_ids(ids: list[str], wanted: list[str], name: str, wanted_name: str,
     missing = [image_id for image_id in wanted if image_id not in known]
     unknown = [image_id for image_id in ids if image_id not in expected]
     if doubled:
-        findings.append(f"{_count(doubled, 'row')} of {name} with an Id that stood above, first {doubled[0]}")
+        findings.append(f"{_count(doubled, 'repeated Id')} in {name}, first {doubled[0]}")
     if missing:
         findings.append(f"{_count(missing, 'image')} of {wanted_name} missing in {name}, first {missing[0]}")
     if unknown:

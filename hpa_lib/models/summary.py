@@ -18,7 +18,7 @@ POOLS = {
 
 
 def count_flops(model: keras.Model) -> int:
-    """Floating-point operations for one image forward: 2 a multiply-add, of convolutions and dense layers only.
+    """Floating-point operations for one image forward: 2 per multiply-add, of convolutions and dense layers only.
 
     Normalisation, activations and pooling are left out, as the published counts do. A training step costs about three
     times as much.

@@ -39,7 +39,7 @@ def study_pipeline() -> iaa.Augmenter:
 
 
 def strong_pipeline() -> iaa.Augmenter:
-    """What ``strong`` does after its turn: shift, scale and shear, gamma and gain a channel, now and then holes."""
+    """What ``strong`` does after its turn: shift, scale and shear, gamma and gain per channel, now and then holes."""
     return iaa.Sequential(
         [
             iaa.Affine(

@@ -19,7 +19,7 @@ from keras import ops
 
 
 def bce(labels, logits, class_weights):
-    """Binary cross-entropy a class, mean over the classes: ``w y softplus(-x) + (1 - y) softplus(x)``."""
+    """Binary cross-entropy, mean over the classes: ``w y softplus(-x) + (1 - y) softplus(x)``."""
     terms = class_weights * labels * ops.softplus(-logits) + (1 - labels) * ops.softplus(logits)
     return ops.mean(terms, axis=1)
 
@@ -60,7 +60,7 @@ def soft_f1(labels, logits, class_weights):
 
 
 def lovasz(labels, logits, class_weights):
-    """Symmetric Lovasz hinge: a surrogate of the Jaccard index, a class at a time over the batch.
+    """Symmetric Lovasz hinge: a surrogate of the Jaccard index of each class over the batch.
 
     Berman et al. 2018, "The Lovasz-Softmax loss", eq. 9 with the hinge errors of section 3.1; the mean of the loss
     of the positives and that of the negatives. Labels are taken as 0 or 1 (soft ones are rounded).
