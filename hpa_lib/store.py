@@ -1,6 +1,7 @@
-"""The only reader and writer of a run set's files in ``outputs/``. Every write is atomic.
+"""Read and write the files of a run set in ``outputs/``. Every write is atomic.
 
-One run set is one folder (``OUT`` in the notebooks)::
+One run set is one folder (``OUT`` in the notebooks). These are its results; caches, unpacked archives, checkpoints and
+executed notebooks are files of the modules that make them, written with ``write_atomic`` too::
 
     data/split.csv               Id, Target, group, fold (-1 = hold-out)        notebook 00
     data/dataset.json            where the data came from, is it synthetic      notebook 00
@@ -261,6 +262,12 @@ def stale_runs(out: Path, runs: Sequence[str] | None = None) -> list[str]:
     return [run for run in runs if load_json(out, f"runs/{run}/result.json").get("split") != split]
 
 
+def print_stale_runs(out: Path) -> None:
+    """Name the finished runs that do not count with the present split; prints nothing where there are none."""
+    if stale := stale_runs(out):
+        print(f"left out, since they were trained on another split: {', '.join(stale)}")
+
+
 def choose_runs(out: Path, names: str = "") -> list[str]:
     """The runs named in ``names`` (separated by commas), or all of the present split; runs left out are printed.
 
@@ -276,8 +283,7 @@ def choose_runs(out: Path, names: str = "") -> list[str]:
             raise ValueError(f"run '{run}' was trained on another split than data/split.csv: train it again")
     if named:
         return named
-    if stale := stale_runs(out):
-        print(f"left out, since they were trained on another split: {', '.join(stale)}")
+    print_stale_runs(out)
     return list_runs(out)
 
 

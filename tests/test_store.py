@@ -214,6 +214,9 @@ def test_runs_of_another_split_are_left_out_by_name_or_refused_when_named(run_se
     with pytest.raises(ValueError, match="no finished run 'resnet' in .*: use one of densenet-rgby-none"):
         store.choose_runs(run_set, "resnet")
     assert store.choose_runs(run_set, " densenet-rgby-none ,densenet-rgby-none") == ["densenet-rgby-none"]
+    capsys.readouterr()
+    store.print_stale_runs(run_set)
+    assert capsys.readouterr().out == "left out, since they were trained on another split: resnet18-rgby-none\n"
     change_split(run_set)
     with pytest.raises(store.MissingInput, match=r"all runs in .* were trained on another split.*START_OVER"):
         store.choose_runs(run_set)

@@ -78,7 +78,8 @@ def decide(
         folds: int (N,), for cross-fitting.
         candidate: the name of one of ``thresholds.CANDIDATES``.
         fill_empty: as in ``thresholds.apply``.
-        is_folded: outside validation some member is a mean of fold runs: its thresholds are carried over.
+        is_folded: a member is made of fold runs, whose mean it is outside validation: all thresholds are carried over
+            (``thresholds.carry_over``).
 
     Returns:
         part -> name -> thresholds float (28,), and part -> name -> label sets uint8.

@@ -148,7 +148,7 @@ def test_score_is_macro_f1_with_an_interval(tmp_path):
         ("Id,Target\nid-3,0\nid-1,0\nid-2,0\n", "1 image of the submission not in the truth, first id-0"),
         ("Id,Target\nid-3,0\nid-1,0\nid-2,0\nid-0,0\nid-9,1\n", "1 image of the truth missing"),
         ("Id,Predicted\nid-3,0\n", "must be Id,Target"),
-        ("Id,Target\nid-3,0\nid-3,0\n", "1 repeated Id in the truth|1 repeated Id in truth.csv"),
+        ("Id,Target\nid-3,0\nid-3,0\n", "1 repeated Id in truth.csv"),
         ("Id,Target\nid-3,0 28\n", "label '28'"),
     ],
 )
