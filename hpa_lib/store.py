@@ -30,8 +30,10 @@ import filelock
 import numpy as np
 import pandas as pd
 
-from hpa_lib import atlas
+from hpa_lib import atlas, paths
 
+OUTPUTS = paths.PROJECT / "outputs"
+REFERENCE = OUTPUTS / "reference"
 SCORED_PARTS = ("val", "holdout", "test")
 SPLIT = ["Id", "Target", "group", "fold"]  # the columns of data/split.csv
 RUN = re.compile(r"\w[\w.-]*")  # no comma, which separates names in RUNS, and nothing that a file system refuses
@@ -206,6 +208,27 @@ def load_split(out: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
         raise _damaged(Path(out) / name, name, problem)
     labels = np.stack([atlas.parse_target(target) for target in table["Target"].fillna("")])
     return table["Id"].to_numpy(str), labels, table["group"].to_numpy(), table["fold"].to_numpy(int)
+
+
+def find_run_set(out: str | Path = "") -> Path:
+    """The run set to read: the argument, else ``HPA_OUT``, else the one in ``outputs/`` with the newest finished run.
+
+    The small run set that comes with the project, ``outputs/reference``, is taken where there is no other. What was
+    found by itself is printed.
+
+    Raises:
+        MissingInput: there is no finished run set.
+    """
+    if out or os.environ.get("HPA_OUT"):
+        return paths.find_out(out)
+    results = list(OUTPUTS.glob("*/runs/*/result.json"))
+    newest = max(results, key=lambda path: (path.parents[2] != REFERENCE, path.stat().st_mtime), default=None)
+    if newest is None:
+        raise MissingInput(f"no finished run in {OUTPUTS}: run 00_data.ipynb and 02_train_densenet.ipynb, or make demo")
+    found = newest.parents[2]
+    kind = "finished runs that come with the project" if found == REFERENCE else "newest finished run set"
+    print(f"OUT is empty: taking the {kind}, {found}")
+    return found
 
 
 def split_digest(out: Path) -> str:

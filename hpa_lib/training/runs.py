@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from hpa_lib import models, paths, provenance, store
+from hpa_lib import atlas, models, paths, provenance, store
 from hpa_lib.data import cache, kaggle
 from hpa_lib.models import summary, weights
 from hpa_lib.training import batches, checkpoints, device, imbalance, loop, predict, recipes
@@ -242,3 +242,40 @@ def _find_finished(run: Run, origin: dict) -> dict | None:
     stored = store.load_json(run.out, f"runs/{run.name}/result.json")
     wanted = checkpoints.same_as_stored(settings(run, origin))
     return stored if stored.get("settings") == wanted and stored.get("tta") == run.lines["tta"] else None
+
+
+class Loaded(NamedTuple):
+    """A stored run, ready to predict."""
+
+    model: keras.Model  # uint8 (N, S, S, 4) in, logits (N, 28) out
+    thresholds: np.ndarray  # float (28,), as notebook 05 recommends; .5 where it has not taken this run
+    channels: str
+    image_size: int
+
+
+def load(out: str | Path, run: str) -> Loaded:
+    """A finished run of a run set: its network, thresholds, channels and image size.
+
+    ::
+
+        from hpa_lib.decisions import thresholds
+        from hpa_lib.training import predict, runs
+
+        stored = runs.load("outputs/demo", "resnet18-rgby-sqrt")
+        probs = predict.predict_probs(stored.model, images, np.arange(len(images)))  # images uint8 (N, S, S, 4)
+        preds = thresholds.apply(probs, stored.thresholds, fill_empty=True)
+
+    Raises:
+        ValueError: no such run, or one that holds probabilities alone.
+        store.MissingInput: the run set has no finished run.
+    """
+    out = paths.find_out(out)
+    store.choose_runs(out, run)
+    path, record = store.run_folder(out, run) / "model.keras", store.load_json(out, f"runs/{run}/result.json")
+    if not path.exists():
+        raise ValueError(f"run '{run}' in {out} holds probabilities but no network: it was not trained here")
+    limits = np.full(atlas.NUM_LABELS, 0.5)
+    if (out / "decisions" / "thresholds.json").exists():
+        decision = store.load_decision(out, "thresholds")
+        limits = np.array(decision["thresholds"].get(run, {}).get(decision["recommended"], limits))
+    return Loaded(keras.models.load_model(path), limits, record["channels"], record["image_size"])

@@ -8,7 +8,7 @@ import pytest
 
 from hpa_lib import models, paths, store
 from hpa_lib.data import cache, kaggle, splits
-from hpa_lib.training import recipes, runs
+from hpa_lib.training import predict, recipes, runs
 
 SMALL = {"image_size": 64, "epochs": 1, "batch_size": 16, "precision": "float32"}
 
@@ -41,6 +41,24 @@ def test_a_script_trains_in_one_call_and_finds_the_run_again(run_set, capsys):
     assert "epoch" not in capsys.readouterr().out and again["seconds"] == result["seconds"]
     with pytest.raises(ValueError, match=r"other settings \(loss 'bce\+soft_f1' -> 'bce'\)"):
         runs.train("densenet", out=run_set, recipe="best", tta=2, seed=1, loss="bce", **SMALL)
+
+
+def test_a_stored_run_is_loaded_with_its_thresholds(run_set):
+    runs.train("densenet", out=run_set, run="mine", **SMALL)
+    stored = runs.load(run_set, "mine")
+    assert (stored.channels, stored.image_size) == ("rgby", 64) and (stored.thresholds == 0.5).all()
+    fold = runs.load_fold(runs.prepare("densenet", recipes.complete("own", SMALL | {"out": str(run_set)})))
+    ids, probs = store.load_probs(run_set, "mine", "val")
+    np.testing.assert_allclose(predict.predict_probs(stored.model, fold.images, fold.rows["val"]), probs, atol=1e-5)
+    tuned = {"mine": {"exact": np.linspace(0.1, 0.9, 28)}}
+    decision = {"recommended": "exact", "thresholds": tuned, "runs": store.digest_runs(run_set, ["mine"])}
+    store.save_json(run_set, "decisions/thresholds.json", decision)
+    np.testing.assert_allclose(runs.load(run_set, "mine").thresholds, tuned["mine"]["exact"])
+    with pytest.raises(ValueError, match="no finished run 'yours' in .*: use one of mine"):
+        runs.load(run_set, "yours")
+    (run_set / "runs" / "mine" / "model.keras").unlink()
+    with pytest.raises(ValueError, match="holds probabilities but no network"):
+        runs.load(run_set, "mine")
 
 
 @pytest.mark.parametrize(
