@@ -16,6 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
             return hpa_synth.__main__.draw(arguments[1:], "hpa synth")
         options = make_parser().parse_args(arguments)
         return options.command(options)
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         print(f"hpa: {_explain(error)}", file=sys.stderr)
         return 2
@@ -187,23 +190,28 @@ def _run(steps, out: Path, options: argparse.Namespace) -> int:
 
     record = runner.run_plan(steps, out, options.profile, options.cell_timeout)
     if record["status"] == "done":
-        _print_results(out)
+        _print_results(out, has_report=any(step.notebook.name.startswith("07") for step in steps))
         return 0
     stopped = next(entry for entry in record["steps"] if entry["step"] == record["last_step"])
     error = stopped["error"]
     where = f"in cell {error['cell']}" if error["cell"] else "before its first cell"
+    goes_on = record["status"] == "interrupted" or "was ended by" in error["message"]
+    remedy = ": the same command goes on from the last finished epoch" if goes_on else ""
     print(
         f"hpa: {stopped['step']} {record['status']} {where}: {error['name']}: {error['message']} "
-        f"(see {out}/notebooks/{stopped['step']}.ipynb)",
+        f"(see {out}/notebooks/{stopped['step']}.ipynb){remedy}",
         file=sys.stderr,
     )
     return 130 if record["status"] == "interrupted" else 1
 
 
-def _print_results(out: Path) -> None:
-    """The study's small table and the paths of the last files, where this run set has them."""
+def _print_results(out: Path, has_report: bool) -> None:
+    """The study's small table and the paths of the last files, where this run made them."""
     from hpa_lib import store
 
+    if not has_report:
+        print(f"done; hpa run --only 05,06,07 --out {out} compares all runs")
+        return
     if (out / "tables" / "summary.csv").exists():
         table = store.load_table(out, "tables/summary.csv")
         print("\n" + table.to_string(index=False, float_format="{:.3f}".format, na_rep=""))

@@ -82,7 +82,8 @@ def make_plan(
             defaults = {key: parameter.default for key, parameter in parameters.items()}
             run = _check_training(name, notebook.stem.rpartition("train_")[2], defaults, checked | given)
             runs.setdefault(run, []).append(name)
-        plan.append(Step(name, notebook, checked | given))
+        copy = f"{name}-{given['RUN']}" if given.get("RUN") else name  # a try keeps the step's own copy
+        plan.append(Step(copy, notebook, checked | given))
     for unknown in set(settings) - set(known):
         raise Refused(_unknown(unknown, list(dict.fromkeys(step.notebook for step in plan)), known))
     named = [step.name for step in plan if step.parameters.get("RUN")]
@@ -246,7 +247,7 @@ def _unknown(name: str, notebooks: list[Path], known: Iterable[str]) -> str:
     """The sentence about a parameter that ``notebooks`` lack; it names the notebook of their folder that has it."""
     numbered = sorted(notebooks[0].parent.glob("[0-9]*_*.ipynb"))
     owners = [path.name for path in numbered if name in read_parameters(path)]
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name.upper(), list(known), n=1, cutoff=0.6)
     remedy = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(known))}"
     remedy = f"it belongs to {owners[0]}" if owners else remedy
     return f"no parameter {name} in {' or '.join(path.name for path in notebooks)}: {remedy}"

@@ -80,7 +80,9 @@ def train(network: str, out: str | Path = "", recipe: str = "own", **lines) -> d
     model, origin = build(run, fold)
     stored = _find_finished(run, origin)
     if stored:
+        print(f"run {run.name} of {run.out} is finished already: its stored record is returned", flush=True)
         return stored
+    print(f"run {run.name} | out: {run.out} | {recipes.describe(run.lines)}", flush=True)
     history = fit(run, fold, model, origin)
     return save(run, fold, model, origin, history)
 
