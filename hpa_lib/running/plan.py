@@ -86,7 +86,7 @@ def make_plan(
         plan.append(Step(copy, notebook, checked | given))
     for unknown in set(settings) - set(known):
         raise Refused(_unknown(unknown, list(dict.fromkeys(step.notebook for step in plan)), known))
-    named = [step.name for step in plan if step.parameters.get("RUN")]
+    named = [step.name.removesuffix(f"-{settings.get('RUN')}") for step in plan if step.parameters.get("RUN")]
     if settings.get("RUN") and len(named) > 1:
         raise Refused(f"-p RUN names one run, but {', '.join(named)} would all take it: choose one step with --only")
     for run, names in runs.items():

@@ -295,3 +295,10 @@ def test_two_steps_that_come_to_one_run_are_refused():
             plan.make_plan(steps, folder, settings={name: text})
     with pytest.raises(plan.Refused, match="step 03: LOSS 'focl'"):
         plan.make_plan(steps[2:], folder, settings={"LOSS": "focl"})
+
+
+def test_a_try_keeps_the_executed_copy_of_its_step():
+    step = ("02_sqrt", "02", {"CLASS_WEIGHTS": "sqrt"})
+    folder = paths.PROJECT / "notebooks"
+    assert plan.make_plan([step], folder)[0].name == "02_sqrt"
+    assert plan.make_plan([step], folder, settings={"RUN": "try"})[0].name == "02_sqrt-try"
