@@ -48,6 +48,7 @@ The map of the library, in the order in which the data flows::
     decisions/ensemble          several models
     decisions/candidates        all ways to choose thresholds, side by side
     decisions/answers           what members and ensembles answer on each part
+    decisions/foreign_runs      any model's table of probabilities as a run
     decisions/submission        Kaggle's file: written, checked, scored
 
     figures/style               colours, captions, the stamp on synthetic data

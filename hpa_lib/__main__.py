@@ -1,6 +1,7 @@
 """The ``hpa`` command. Exit codes: 0 all is well, 1 findings or a failed run, 2 bad usage, 130 interrupted."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
             return hpa_synth.__main__.draw(arguments[1:], "hpa synth")
         options = make_parser().parse_args(arguments)
         return options.command(options)
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         print(f"hpa: {_explain(error)}", file=sys.stderr)
         return 2
@@ -77,6 +81,14 @@ def _add_run(commands) -> None:
 
 
 def _add_score_commands(commands) -> None:
+    add = commands.add_parser("add-run", help="store any model's table of probabilities as a run")
+    add.add_argument("name", metavar="NAME", help="of the run, such as resnet50-fastai")
+    add.add_argument("table", metavar="PROBS.csv", type=_path, help="Id and one column per class, by number or name")
+    add.add_argument("--out", default="", metavar="DIR", help="run set; default: HPA_OUT, else the newest finished one")
+    add.add_argument("--fold", type=int, default=0, help="the fold that validates this model; default: 0")
+    add.add_argument("--replace", action="store_true", help="write over a run of this name")
+    add.set_defaults(command=add_run_command)
+
     score = commands.add_parser("score", help="macro F1 of a submission against a truth file")
     score.add_argument("submission", metavar="SUBMISSION", type=_path)
     score.add_argument("truth", metavar="TRUTH", type=_path)
@@ -101,19 +113,36 @@ def run_command(options: argparse.Namespace) -> int:
     for name in {"DATA", "OUT"} & set(settings):
         raise plan.Refused(f"-p {name}: use --{name.lower()} DIR, which holds for the whole run")
     plan.check_keras()
-    out = Path(options.out or profile["out"]).expanduser().resolve()
     folder = options.notebooks or paths.PROJECT / "notebooks"
     only = [part.strip() for part in options.only.split(",") if part.strip()]
     chosen = plan.choose_steps(profile["steps"], folder, only)
+    out = _choose_out(options.out, profile["out"], {number for _, number, _ in chosen})
     makes_data = any(number == "00" for _, number, _ in chosen)
     data = _choose_data(options, profile["data"], out, makes_data)
     steps = plan.make_plan(chosen, folder, settings=settings, fixed=profile["shared"] | {"DATA": data, "OUT": out})
-    if not makes_data and not data.exists() and any("DATA" in step.parameters for step in steps):
+    needs_data = any("DATA" in step.parameters for step in steps) and not makes_data and _has_test_images(out)
+    if needs_data and not data.exists():
         raise plan.Refused(f"the data {data} is not there: name its folder with --data, or run 00_data.ipynb too")
     if options.dry_run:
         print(*(f"{step.name}: {step.notebook.name} {step.parameters}" for step in steps), sep="\n")
         return 0
     return _run(steps, out, options)
+
+
+def _choose_out(given: str, default: Path, numbers: set[str]) -> Path:
+    """The run set: ``--out``, ``HPA_OUT``, the profile's; where nothing is to be trained, the newest finished one."""
+    from hpa_lib import paths, store
+
+    if given or os.environ.get("HPA_OUT"):
+        return paths.find_out(given)
+    return store.find_run_set() if numbers <= {"05", "06", "07"} and not default.exists() else default
+
+
+def _has_test_images(out: Path) -> bool:
+    from hpa_lib import store
+
+    stored = out / "data" / "dataset.json"
+    return not stored.exists() or store.load_json(out, "data/dataset.json").get("test_images", 1) > 0
 
 
 def _choose_data(options: argparse.Namespace, default: Path | str, out: Path, makes_data: bool) -> Path:
@@ -161,23 +190,28 @@ def _run(steps, out: Path, options: argparse.Namespace) -> int:
 
     record = runner.run_plan(steps, out, options.profile, options.cell_timeout)
     if record["status"] == "done":
-        _print_results(out)
+        _print_results(out, has_report=any(step.notebook.name.startswith("07") for step in steps))
         return 0
     stopped = next(entry for entry in record["steps"] if entry["step"] == record["last_step"])
     error = stopped["error"]
     where = f"in cell {error['cell']}" if error["cell"] else "before its first cell"
+    goes_on = record["status"] == "interrupted" or "was ended by" in error["message"]
+    remedy = ": the same command goes on from the last finished epoch" if goes_on else ""
     print(
         f"hpa: {stopped['step']} {record['status']} {where}: {error['name']}: {error['message']} "
-        f"(see {out}/notebooks/{stopped['step']}.ipynb)",
+        f"(see {out}/notebooks/{stopped['step']}.ipynb){remedy}",
         file=sys.stderr,
     )
     return 130 if record["status"] == "interrupted" else 1
 
 
-def _print_results(out: Path) -> None:
-    """The study's small table and the paths of the last files, where this run set has them."""
+def _print_results(out: Path, has_report: bool) -> None:
+    """The study's small table and the paths of the last files, where this run made them."""
     from hpa_lib import store
 
+    if not has_report:
+        print(f"done; hpa run --only 05,06,07 --out {out} compares all runs")
+        return
     if (out / "tables" / "summary.csv").exists():
         table = store.load_table(out, "tables/summary.csv")
         print("\n" + table.to_string(index=False, float_format="{:.3f}".format, na_rep=""))
@@ -221,6 +255,18 @@ def score_command(options: argparse.Namespace) -> int:
     for number, (name, f1) in enumerate(zip(atlas.LABELS, result["f1_per_class"], strict=True)):
         absent = "  (not in the truth)" if number in result["absent"] else ""
         print(f"  {number:2d} {name:<30} {f1:.4f}{absent}")
+    return 0
+
+
+def add_run_command(options: argparse.Namespace) -> int:
+    """Store a table of probabilities as a run."""
+    from hpa_lib import store
+    from hpa_lib.decisions import foreign_runs
+
+    out = store.find_run_set(options.out)
+    images = foreign_runs.add(out, options.name, options.table, options.fold, options.replace)
+    print(f"run {options.name} in {out}: {', '.join(f'{part} {number}' for part, number in images.items())} images")
+    print(f"next: hpa run --only 05,06,07 --out {out}")
     return 0
 
 

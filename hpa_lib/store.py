@@ -31,8 +31,10 @@ import filelock
 import numpy as np
 import pandas as pd
 
-from hpa_lib import atlas
+from hpa_lib import atlas, paths
 
+OUTPUTS = paths.PROJECT / "outputs"
+REFERENCE = OUTPUTS / "reference"
 SCORED_PARTS = ("val", "holdout", "test")
 SPLIT = ["Id", "Target", "group", "fold"]  # the columns of data/split.csv
 RUN = re.compile(r"\w[\w.-]{0,99}")  # no comma, which separates names in RUNS, and nothing that a file system refuses
@@ -185,11 +187,7 @@ def save_figure(out: Path, name: str, fig) -> None:
 def save_split(out: Path, ids: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: np.ndarray) -> Path:
     """Write ``data/split.csv``: one row per image, its label set, its group and its fold (-1 = hold-out).
 
-    Args:
-        ids: str (N,).
-        labels: uint8 (N, 28).
-        groups: (N,), images of one group always share a fold.
-        folds: int (N,), -1 for the hold-out.
+    Args: ids str (N,), labels uint8 (N, 28), groups (N,) (images of one group share a fold), folds int (N,).
     """
     targets = [atlas.format_target(row) for row in labels]
     table = pd.DataFrame(dict(zip(SPLIT, (ids, targets, groups, folds), strict=True)))
@@ -214,6 +212,27 @@ def load_split(out: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     return table["Id"].to_numpy(str), labels, table["group"].to_numpy(), table["fold"].to_numpy(int)
 
 
+def find_run_set(out: str | Path = "") -> Path:
+    """The run set to read: the argument, else ``HPA_OUT``, else the one in ``outputs/`` with the newest finished run.
+
+    The small run set that comes with the project, ``outputs/reference``, is taken where there is no other. What was
+    found by itself is printed.
+
+    Raises:
+        MissingInput: there is no finished run set.
+    """
+    if out or os.environ.get("HPA_OUT"):
+        return paths.find_out(out)
+    results = list(OUTPUTS.glob("*/runs/*/result.json"))
+    newest = max(results, key=lambda path: (path.parents[2] != REFERENCE, path.stat().st_mtime), default=None)
+    if newest is None:
+        raise MissingInput(f"no finished run in {OUTPUTS}: run 00_data.ipynb and 02_train_densenet.ipynb, or make demo")
+    found = newest.parents[2]
+    kind = "finished runs that come with the project" if found == REFERENCE else "newest finished run set"
+    print(f"OUT is empty: taking the {kind}, {found}")
+    return found
+
+
 def split_digest(out: Path) -> str:
     """``digest`` of ``data/split.csv``: a model that was trained on another split must not be scored."""
     return digest(out, "data/split.csv")
@@ -225,14 +244,9 @@ def digest(out: Path, name: str) -> str:
 
 
 def run_folder(out: Path, run: str) -> Path:
-    """The folder of one training run (made by the first write into it).
-
-    Raises:
-        ValueError: a name that a file system, ``RUNS`` or a table cannot take.
-    """
+    """The folder of one training run (made by the first write into it); a ValueError where ``run`` is no good name."""
     if not RUN.fullmatch(run):
-        allowed = "letters, digits, '-', '_' and '.', 100 at most"
-        raise ValueError(f"run name '{run}': use {allowed}, such as densenet-rgby-none")
+        raise ValueError(f"run name '{run}': use letters, digits, '-', '_' and '.', 100 of them at most")
     if re.sub(r"-fold\d+", "", run) in TAKEN:
         raise ValueError(f"run name '{run}': notebooks 06 and 07 use this word, so give the run a longer name")
     return Path(out) / "runs" / run
@@ -281,10 +295,9 @@ def choose_runs(out: Path, names: str = "") -> list[str]:
             raise ValueError(f"no finished run '{run}' in {out}: use one of {', '.join(list_runs(out))}")
         if stale_runs(out, [run]):
             raise ValueError(f"run '{run}' was trained on another split than data/split.csv: train it again")
-    if named:
-        return named
-    print_stale_runs(out)
-    return list_runs(out)
+    if not named:
+        print_stale_runs(out)
+    return named or list_runs(out)
 
 
 def _finished_runs(out: Path) -> list[str]:
@@ -379,10 +392,7 @@ def find_rows(known: np.ndarray, ids: np.ndarray, problem: str, remedy: str) -> 
 
 
 def run_name(model: str, channels: str, dial: str, fold: int = 0, seed: int = 0) -> str:
-    """A name that tells a training run from its siblings, such as ``resnet18-rgby-sqrt`` or ``...-fold2-seed1``.
-
-    ``dial`` is its recipe or, without one, its class weights.
-    """
+    """A run's name, such as ``resnet18-rgby-sqrt-fold2``; ``dial`` is its recipe or, without one, its class weights."""
     weights = "handset" if "," in dial else dial
     extra = [f"{word}{number}" for word, number in (("fold", fold), ("seed", seed)) if number]
     return "-".join([model, channels, weights, *extra])

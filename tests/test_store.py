@@ -1,8 +1,10 @@
 import json
+import os
 import platform
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import fake_runs
 import numpy as np
@@ -318,3 +320,26 @@ PLAIN = ["densenet-rgby-none", "größe_2", "v1.5", "resnet18-rgby-sqrt-fold2-se
 @pytest.mark.parametrize("run", PLAIN)
 def test_plain_run_names_are_taken(tmp_path, run):
     assert store.run_folder(tmp_path, run) == tmp_path / "runs" / run
+
+
+def test_an_empty_out_takes_the_newest_finished_run_set_and_names_it(tmp_path, monkeypatch, capsys):
+    outputs = tmp_path / "outputs"
+    monkeypatch.setattr(store, "OUTPUTS", outputs)
+    monkeypatch.setattr(store, "REFERENCE", outputs / "reference")
+    monkeypatch.delenv("HPA_OUT", raising=False)
+    with pytest.raises(store.MissingInput, match="no finished run in .*: run 00_data.ipynb and 02"):
+        store.find_run_set()
+    for age, name in enumerate(("demo", "course", "reference")):  # the reference is the newest: just checked out
+        store.save_json(outputs / name, "runs/a/result.json", {})
+        os.utime(outputs / name / "runs" / "a" / "result.json", (age, age))
+    (outputs / "half" / "runs" / "b").mkdir(parents=True)
+    assert store.find_run_set() == outputs / "course"
+    assert "newest finished run set" in capsys.readouterr().out
+    for name in ("demo", "course"):
+        shutil.rmtree(outputs / name)
+    assert store.find_run_set() == outputs / "reference"
+    assert "come with the project" in capsys.readouterr().out
+    assert store.find_run_set("elsewhere") == Path("elsewhere").resolve()
+    monkeypatch.setenv("HPA_OUT", str(tmp_path / "mine"))
+    assert store.find_run_set() == tmp_path / "mine"
+    assert capsys.readouterr().out == ""

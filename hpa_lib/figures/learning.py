@@ -42,7 +42,8 @@ def curves(histories: Mapping[str, pd.DataFrame], synthetic: bool = False) -> Fi
     for ax, (column, title) in zip(axes, titles.items(), strict=True):
         for look, (run, history) in zip(style.marks(len(histories)), histories.items(), strict=True):
             ax.plot(history["epoch"], history[column], markersize=4, label=run, **look)
-        ax.set(title=title, xlabel="epoch")
+        last = max(history["epoch"].max() for history in histories.values())
+        ax.set(title=title, xlabel="epoch", xlim=(0.5, last + 0.5))  # whole ticks even for a single epoch
         ax.xaxis.get_major_locator().set_params(integer=True)
         if column != "loss":
             ax.set_ylim(0, None)

@@ -15,21 +15,11 @@ from typing import NamedTuple
 from hpa_lib.training import recipes
 
 RANGES = {  # least and most of numbers that mean the same in every notebook
-    "SEED": (0, 2**32 - 1),  # what NumPy and Keras take
-    "EPOCHS": (1, 10**6),
-    "IMAGE_SIZE": (1, 10**5),
+    **{name.upper(): bounds for name, bounds in recipes.RANGES.items()},
     "NUM_FOLDS": (2, 10**3),
-    "FOLD": (0, 10**3),
     "HOLDOUT": (0, 1),
     "MAX_IMAGES": (0, 10**9),
     "MAX_DISTANCE": (0, 256),
-    "SAMPLING": (0, 1),
-    "EMA": (0, 1),
-    "TTA": (1, 8),
-    "BATCH_SIZE": (0, 10**6),
-    "PATIENCE": (0, 10**6),
-    "HEAD_EPOCHS": (0, 10**6),
-    "WORKERS": (0, 10**3),
     "FOLDS": (2, 10**3),
     "BOOTSTRAP": (1, 10**6),
 }
@@ -76,7 +66,7 @@ def make_plan(
             read or has no proper ``parameters`` cell.
     """
     settings = settings or {}
-    plan, known = [], {}
+    plan, known, runs = [], {}, {}
     for name, number, values in choose_steps(steps, folder, only):
         notebook = find_notebook(folder, number)
         parameters = read_parameters(notebook)
@@ -88,13 +78,20 @@ def make_plan(
         given = {key: read_value(key, text, parameters[key]) for key, text in settings.items() if key in parameters}
         for key, value in (checked | given).items():
             _check_range(key, value)
-        _check_recipe(name, checked | given)
-        plan.append(Step(name, notebook, checked | given))
+        if "RECIPE" in parameters:
+            defaults = {key: parameter.default for key, parameter in parameters.items()}
+            run = _check_training(name, notebook.stem.rpartition("train_")[2], defaults, checked | given)
+            runs.setdefault(run, []).append(name)
+        copy = f"{name}-{given['RUN']}" if given.get("RUN") else name  # a try keeps the step's own copy
+        plan.append(Step(copy, notebook, checked | given))
     for unknown in set(settings) - set(known):
         raise Refused(_unknown(unknown, list(dict.fromkeys(step.notebook for step in plan)), known))
-    named = [step.name for step in plan if step.parameters.get("RUN")]
+    named = [step.name.removesuffix(f"-{settings.get('RUN')}") for step in plan if step.parameters.get("RUN")]
     if settings.get("RUN") and len(named) > 1:
         raise Refused(f"-p RUN names one run, but {', '.join(named)} would all take it: choose one step with --only")
+    for run, names in runs.items():
+        if len(names) > 1:
+            raise Refused(f"{' and '.join(names)} would both be the run {run}: choose one of them with --only")
     return plan
 
 
@@ -197,10 +194,15 @@ def _check_range(name: str, value: object) -> None:
         raise Refused(f"parameter {name} = {value}: use a number from {least} to {most}")
 
 
-def _check_recipe(step: str, values: Mapping[str, object]) -> None:
-    """Refuse an unknown recipe, and a value that it would hide: a line at its default gives way to the recipe."""
+def _check_training(step: str, network: str, defaults: Mapping[str, object], values: Mapping[str, object]) -> str:
+    """The name of a training step's run; refused are values that nothing can be trained with, or that a recipe hides.
+
+    Hidden is a value that is given and equals its default: such a line gives way to the recipe.
+    """
     try:
-        lines = recipes.find_recipe(values.get("RECIPE", "own"))
+        in_force = recipes.lines_in_force({**defaults, **values})
+        recipes.check(in_force)
+        lines = recipes.find_recipe(in_force["recipe"])
     except ValueError as error:
         raise Refused(f"step {step}: {error}") from None
     for line, value in lines.items():
@@ -211,6 +213,7 @@ def _check_recipe(step: str, values: Mapping[str, object]) -> None:
                 f"step {step}: {name} {default} is the default, which gives way to the {value} of recipe "
                 f"{values['RECIPE']}: use -p RECIPE '{recipe}' instead"
             )
+    return recipes.name_run(network, in_force)
 
 
 def check_keras() -> None:
@@ -244,7 +247,7 @@ def _unknown(name: str, notebooks: list[Path], known: Iterable[str]) -> str:
     """The sentence about a parameter that ``notebooks`` lack; it names the notebook of their folder that has it."""
     numbered = sorted(notebooks[0].parent.glob("[0-9]*_*.ipynb"))
     owners = [path.name for path in numbered if name in read_parameters(path)]
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name.upper(), list(known), n=1, cutoff=0.6)
     remedy = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(known))}"
     remedy = f"it belongs to {owners[0]}" if owners else remedy
     return f"no parameter {name} in {' or '.join(path.name for path in notebooks)}: {remedy}"

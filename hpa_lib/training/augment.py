@@ -95,8 +95,6 @@ def augment_images(images: np.ndarray, name: str, seeds: list[int]) -> np.ndarra
         return _turn_all(images, [seed % 8 for seed in seeds])
     if name == "study":
         return _augment_as_the_study(images, seeds)
-    if name == "report":
-        raise ValueError("augmentation 'report' is called 'study' now: write AUGMENT = 'study'")
     if name != "strong":
         raise ValueError(f"augmentation {name!r}: use one of {', '.join(AUGMENTS)}")
     pipeline = strong_pipeline()

@@ -44,6 +44,11 @@ def load_state(folder: Path, settings: dict) -> dict | None:
     return state
 
 
+def forget(folder: Path) -> None:
+    """Remove the stored state, before a run that starts over writes weights that it would be taken to name."""
+    (Path(folder) / STATE).unlink(missing_ok=True)
+
+
 def _show(settings: dict, key: str) -> str:
     return repr(settings[key]) if key in settings else "not named"
 

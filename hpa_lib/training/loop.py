@@ -76,7 +76,9 @@ def fit(
             a NaN loss.
     """
     folder, settings = Path(folder), check_settings(settings)
-    state = None if start_over else checkpoints.load_state(folder, settings)
+    if start_over:
+        checkpoints.forget(folder)
+    state = checkpoints.load_state(folder, settings)
     state = state or checkpoints.new_state(settings)
     loss_function = losses.make_loss(settings["loss"], class_weights)
     with _strategy_of(model):

@@ -13,6 +13,8 @@ In a script (``runs.train``) a line that is given always wins, whatever its valu
 import difflib
 from collections.abc import Mapping
 
+from hpa_lib import store
+
 STUDY = {  # the study's training: plain cross-entropy, imgaug, no answer to the imbalance yet
     "class_weights": "none",
     "loss": "bce",
@@ -65,6 +67,29 @@ DEFAULTS = {  # of every line; the parameters cells of notebooks 02 to 04 hold t
     "weights": "",
     "start_over": False,
 }
+RANGES = {  # least and most of numbers
+    "image_size": (1, 10**5),
+    "epochs": (1, 10**6),
+    "seed": (0, 2**32 - 1),  # what NumPy and Keras take
+    "sampling": (0, 1),
+    "head_epochs": (0, 10**6),
+    "batch_size": (0, 10**6),
+    "learning_rate": (0, 10),
+    "ema": (0, 0.99999),
+    "patience": (0, 10**6),
+    "fold": (0, 10**3),
+    "workers": (0, 10**3),
+    "tta": (1, 8),
+}
+CHOICES = {  # as the modules that use them have them, which a test checks; those take seconds to import
+    "channels": ("rgby", "rgb", "rgb_merge"),
+    "augment": ("none", "turns", "study", "strong"),
+    "mix": ("none", "mixup", "cutmix"),
+    "jit": ("auto", "on", "off"),
+    "precision": ("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+}
+LOSSES = ("bce", "focal", "asymmetric", "soft_f1", "lovasz")
+SCHEMES = ("none", "inverse", "sqrt", "effective")  # of class weights
 WITHOUT = " without "
 
 
@@ -76,9 +101,12 @@ def lines_in_force(names: Mapping[str, object]) -> dict[str, object]:
             or a truth value is a line, so that none can be forgotten where runs are compared.
 
     Raises:
-        ValueError: ``RECIPE`` names no recipe, or leaves out a line that the recipe does not set.
+        ValueError: a line is missing, or ``RECIPE`` is no recipe or leaves out a line that it does not set.
     """
     lines = {name.lower(): value for name, value in names.items() if name.isupper() and _is_plain(value)}
+    missing = [name.upper() for name in DEFAULTS if name not in lines]
+    if missing:
+        raise ValueError(f"the parameters cell lacks {', '.join(missing)}: take them from the notebook as it came")
     recipe = find_recipe(lines["recipe"])
     return lines | {name: value for name, value in recipe.items() if lines[name] == DEFAULTS[name]}
 
@@ -102,18 +130,50 @@ def find_recipe(name: str) -> dict[str, object]:
     Raises:
         ValueError: the recipe is unknown, or does not set a line that it shall leave out.
     """
-    base, _, left_out = name.partition(WITHOUT)
+    base, left_out = _split(name)
     if base not in RECIPES:
         near = difflib.get_close_matches(base, RECIPES, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise ValueError(f"RECIPE {name!r}: {hint}use one of {', '.join(RECIPES)}, or such as 'best without SAMPLING'")
     lines = dict(RECIPES[base])
-    for line in filter(None, left_out.replace(",", " ").split()):
-        if line.lower() not in lines:
+    for line in left_out:
+        if line not in lines:
             known = ", ".join(lines).upper() or "nothing"
-            raise ValueError(f"RECIPE {name!r}: {base} sets {known}, and so cannot leave out {line}")
-        lines.pop(line.lower())
+            raise ValueError(f"RECIPE {name!r}: {base} sets {known}, and so cannot leave out {line.upper()}")
+        lines.pop(line)
     return lines
+
+
+def check(lines: Mapping[str, object]) -> None:
+    """Refuse a value that no run could be trained with, before anything is loaded.
+
+    Args:
+        lines: those to check, lower-case names.
+
+    Raises:
+        ValueError: a number out of range, or a text that is none of the choices.
+    """
+    for name, (least, most) in RANGES.items():
+        if name in lines and not least <= lines[name] <= most:
+            raise ValueError(f"parameter {name.upper()} = {lines[name]}: use a number from {least} to {most}")
+    for name, choices in CHOICES.items():
+        if lines.get(name) == "report":
+            raise ValueError(f"{name.upper()} 'report' is called 'study' now: write {name.upper()} = 'study'")
+        if name in lines and lines[name] not in choices:
+            raise ValueError(f"parameter {name.upper()} = {lines[name]!r}: use one of {', '.join(choices)}")
+    unknown = [part for part in lines.get("loss", "bce").split("+") if part not in LOSSES]
+    if unknown:
+        raise ValueError(f"LOSS {unknown[0]!r}: use one of {', '.join(LOSSES)}, or a sum such as bce+soft_f1")
+    scheme = lines.get("class_weights", "none")
+    if scheme not in SCHEMES and "," not in scheme:
+        raise ValueError(f"CLASS_WEIGHTS {scheme!r}: use one of {', '.join(SCHEMES)}, or 28 numbers with commas")
+
+
+def name_run(network: str, lines: Mapping[str, object]) -> str:
+    """The run's name: ``RUN``, or one made of network, channels, recipe (or class weights), fold and seed."""
+    base, left_out = _split(lines["recipe"])
+    dial = lines["class_weights"] if base == "own" else "-".join([base, *["without"][: len(left_out)], *left_out])
+    return lines["run"] or store.run_name(network, lines["channels"], dial, lines["fold"], lines["seed"])
 
 
 def describe(lines: Mapping[str, object]) -> str:
@@ -125,6 +185,12 @@ def describe(lines: Mapping[str, object]) -> str:
     changed = [f"{name.upper()} {lines[name]}" for name, value in recipe.items() if lines[name] != value]
     yours = f" | yours: {', '.join(changed)}" if changed else ""
     return f"recipe {lines['recipe']}: {', '.join(kept)}{yours}"
+
+
+def _split(name: str) -> tuple[str, list[str]]:
+    """``("best", ["ema", "tta"])`` of ``"best without TTA, EMA"``."""
+    base, _, left_out = f"{name} ".partition(WITHOUT)
+    return base.strip(), sorted(left_out.lower().replace(",", " ").split())
 
 
 def _is_plain(value: object) -> bool:

@@ -11,7 +11,7 @@ The notebooks take the same steps one by one and show what each of them does: ``
 """
 
 import difflib
-import re
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from hpa_lib import models, paths, provenance, store
+from hpa_lib import atlas, models, paths, provenance, store
 from hpa_lib.data import cache, kaggle
 from hpa_lib.models import summary, weights
 from hpa_lib.training import batches, checkpoints, device, imbalance, loop, predict, recipes
@@ -80,7 +80,9 @@ def train(network: str, out: str | Path = "", recipe: str = "own", **lines) -> d
     model, origin = build(run, fold)
     stored = _find_finished(run, origin)
     if stored:
+        print(f"run {run.name} of {run.out} is finished already: its stored record is returned", flush=True)
         return stored
+    print(f"run {run.name} | out: {run.out} | {recipes.describe(run.lines)}", flush=True)
     history = fit(run, fold, model, origin)
     return save(run, fold, model, origin, history)
 
@@ -98,19 +100,27 @@ def prepare(network: str, lines: dict) -> Run:
     """
     if network not in models.MODELS:
         raise ValueError(f"network {network!r}: use one of {', '.join(models.MODELS)}")
+    recipes.check(lines)
     out = paths.find_out(lines["out"])
     description = store.load_json(out, "data/dataset.json")
     kaggle.check_channels(description, lines["channels"])
     hardware = device.setup(lines["precision"], lines["seed"], network)
-    dial = lines["class_weights"] if lines["recipe"] == "own" else re.sub(r"[ ,]+", "-", lines["recipe"])
-    name = lines["run"] or store.run_name(network, lines["channels"], dial, lines["fold"], lines["seed"])
+    name = recipes.name_run(network, lines)
     store.run_folder(out, name)  # refuses a bad name before anything is loaded
     return Run(network, name, out, lines, hardware, description)
 
 
 def load_fold(run: Run) -> Fold:
-    """The cached images of the run set and their parts: one fold validates, fold -1 is the hold-out."""
+    """The cached images of the run set and their parts: one fold validates, fold -1 is the hold-out.
+
+    Raises:
+        ValueError: the split has no such fold.
+        FileNotFoundError: notebook 00 has cached no images of this size.
+    """
     ids, labels, _, folds = store.load_split(run.out)
+    if run.lines["fold"] not in folds:
+        known = ", ".join(map(str, sorted(set(folds.tolist()) - {-1})))
+        raise ValueError(f"FOLD {run.lines['fold']}: the split of {run.out} has the folds {known}")
     cache_ids, images = cache.load(run.out / "cache" / f"train_{run.lines['image_size']}")
     rows, val = cache.find_rows(cache_ids, ids), folds == run.lines["fold"]
     cache_labels = np.zeros((len(cache_ids), labels.shape[1]), np.uint8)
@@ -159,11 +169,11 @@ def settings(run: Run, origin: dict) -> dict:
 
     A line that is added to a parameters cell is in here by itself, so a resume cannot miss it.
     """
-    resolved = resolve(run, origin)
+    resolved, backend = resolve(run, origin), run.hardware["backend"]
     lines = {name: value for name, value in run.lines.items() if name not in NOT_SETTINGS}
     lines |= {"model": run.network, "precision": run.hardware["precision"]}
     lines |= {name: resolved[name] for name in ("learning_rate", "batch_size")}
-    lines |= {"weights": origin["weights"], "weights_file": Path(origin["file"]).name}
+    lines |= {"weights": origin["weights"], "weights_file": _identify(origin["file"]), "backend": backend}
     return lines | {"data_hash": run.description["data_hash"], "split": store.split_digest(run.out)}
 
 
@@ -186,27 +196,32 @@ def example_images(run: Run, fold: Fold, epochs: int) -> np.ndarray:
 def fit(run: Run, fold: Fold, model: keras.Model, origin: dict) -> pd.DataFrame:
     """Train with ``loop.fit``, the head alone first where ``head_epochs`` asks for it; its history.
 
-    The weights of the best epoch are left in ``model``.
+    The weights of the best epoch are left in ``model``. Two processes cannot train one run at a time.
     """
     resolved, folder, wanted = resolve(run, origin), store.run_folder(run.out, run.name), settings(run, origin)
     train_part, val_part = make_batches(run, fold, resolved["batch_size"], resolved["workers"])
     options = {"class_weights": class_weights(run, fold), "jit_compile": resolved["jit_compile"]}
     options["start_over"] = run.lines["start_over"]
-    if run.lines["head_epochs"]:
-        models.set_backbone_trainable(model, False)
-        head = wanted | {"epochs": run.lines["head_epochs"], "ema": 0.0, "patience": 0}
-        loop.fit(model, train_part, val_part, folder / "head", settings=head, **options)
-        models.set_backbone_trainable(model, True)
-    return loop.fit(model, train_part, val_part, folder, settings=wanted, **options)
+    with store.lock(folder / ".lock", f"the run {run.name} of {run.out}"):
+        if run.lines["head_epochs"]:
+            models.set_backbone_trainable(model, False)
+            head = wanted | {"epochs": run.lines["head_epochs"], "ema": 0.0, "patience": 0}
+            loop.fit(model, train_part, val_part, folder / "head", settings=head, **options)
+            models.set_backbone_trainable(model, True)
+        return loop.fit(model, train_part, val_part, folder, settings=wanted, **options)
 
 
 def save(run: Run, fold: Fold, model: keras.Model, origin: dict, history: pd.DataFrame) -> dict:
     """Store the probabilities of validation, hold-out and test, the model and, last, the record ``result.json``.
 
+    A run that is stored with the same settings stays as it is, with the record of the machine that trained it.
+
     Returns:
         The record.
     """
-    lines = run.lines
+    stored, lines = _find_finished(run, origin), run.lines
+    if stored:
+        return stored
     for part in ("val", "holdout"):
         probs = predict.predict_probs(model, fold.images, fold.rows[part], turns=lines["tta"])
         store.save_probs(run.out, run.name, part, fold.ids[fold.rows[part]], probs)
@@ -229,16 +244,62 @@ def make_record(run: Run, fold: Fold, model: keras.Model, origin: dict, history:
     record |= {"class_weight_values": class_weights(run, fold), "best_epoch": best["epoch"]}
     record |= {"val_macro_ap": best["val_macro_ap"], "val_macro_f1": best["val_macro_f1"]}
     record |= {"seconds": history["seconds"].sum(), "images_per_second": history["images_per_second"].median()}
-    record |= {"parameters": model.count_params(), "flops": summary.count_flops(model), "weights_file": origin["file"]}
+    record |= {"parameters": model.count_params(), "flops": summary.count_flops(model), "weights_path": origin["file"]}
     record |= {"hardware": run.hardware, "peak_memory_mb": provenance.peak_memory_mb()}
     return record | {"versions": provenance.versions()}
 
 
+def _identify(file: str) -> str:
+    """Name and digest of a weight file, ``""`` for none: another file of the same name is another start."""
+    if not file:
+        return ""
+    with open(file, "rb") as stream:
+        return f"{Path(file).name} {hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"
+
+
 def _find_finished(run: Run, origin: dict) -> dict | None:
     """The stored record of this very run, with these settings and this many turns, or None."""
-    path = store.run_folder(run.out, run.name) / "result.json"
-    if run.lines["start_over"] or not path.exists():
+    folder = store.run_folder(run.out, run.name)
+    files = ("result.json", "model.keras", "probs_val.npz", "probs_holdout.npz")
+    if run.lines["start_over"] or not all((folder / name).exists() for name in files):
         return None
     stored = store.load_json(run.out, f"runs/{run.name}/result.json")
     wanted = checkpoints.same_as_stored(settings(run, origin))
     return stored if stored.get("settings") == wanted and stored.get("tta") == run.lines["tta"] else None
+
+
+class Loaded(NamedTuple):
+    """A stored run, ready to predict."""
+
+    model: keras.Model  # uint8 (N, S, S, 4) in, logits (N, 28) out
+    thresholds: np.ndarray  # float (28,), as notebook 05 recommends; .5 where it has not taken this run
+    channels: str
+    image_size: int
+
+
+def load(out: str | Path, run: str) -> Loaded:
+    """A finished run of a run set: its network, thresholds, channels and image size.
+
+    ::
+
+        from hpa_lib.decisions import thresholds
+        from hpa_lib.training import predict, runs
+
+        stored = runs.load("outputs/demo", "resnet18-rgby-sqrt")
+        probs = predict.predict_probs(stored.model, images, np.arange(len(images)))  # images uint8 (N, S, S, 4)
+        preds = thresholds.apply(probs, stored.thresholds, fill_empty=True)
+
+    Raises:
+        ValueError: no such run, or one that holds probabilities alone.
+        store.MissingInput: the run set has no finished run.
+    """
+    out = paths.find_out(out)
+    store.choose_runs(out, run)
+    path, record = store.run_folder(out, run) / "model.keras", store.load_json(out, f"runs/{run}/result.json")
+    if not path.exists():
+        raise ValueError(f"run '{run}' in {out} holds probabilities but no network: it was not trained here")
+    limits = np.full(atlas.NUM_LABELS, 0.5)
+    if (out / "decisions" / "thresholds.json").exists():
+        decision = store.load_decision(out, "thresholds")
+        limits = np.array(decision["thresholds"].get(run, {}).get(decision["recommended"], limits))
+    return Loaded(keras.models.load_model(path), limits, record["channels"], record["image_size"])

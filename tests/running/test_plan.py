@@ -277,3 +277,28 @@ def test_a_recipe_is_checked_before_anything_starts():
         plan.make_plan([step], folder, settings={"SAMPLING": "0"})
     with pytest.raises(plan.Refused, match="use -p RECIPE 'best without EMA, TTA' instead"):
         plan.make_plan([step], folder, settings={"RECIPE": "best without EMA", "TTA": "1"})
+
+
+def test_two_steps_that_come_to_one_run_are_refused():
+    folder = paths.PROJECT / "notebooks"
+    steps = [
+        ("02_none", "02", {"CLASS_WEIGHTS": "none"}),
+        ("02_sqrt", "02", {"CLASS_WEIGHTS": "sqrt"}),
+        ("03", "03", {}),
+    ]
+    assert len(plan.make_plan(steps, folder, settings={"EPOCHS": "1"})) == 3
+    for name, text, run in (
+        ("RECIPE", "best", "densenet-rgby-best"),
+        ("CLASS_WEIGHTS", "inverse", "densenet-rgby-inverse"),
+    ):
+        with pytest.raises(plan.Refused, match=f"02_none and 02_sqrt would both be the run {run}: choose one of them"):
+            plan.make_plan(steps, folder, settings={name: text})
+    with pytest.raises(plan.Refused, match="step 03: LOSS 'focl'"):
+        plan.make_plan(steps[2:], folder, settings={"LOSS": "focl"})
+
+
+def test_a_try_keeps_the_executed_copy_of_its_step():
+    step = ("02_sqrt", "02", {"CLASS_WEIGHTS": "sqrt"})
+    folder = paths.PROJECT / "notebooks"
+    assert plan.make_plan([step], folder)[0].name == "02_sqrt"
+    assert plan.make_plan([step], folder, settings={"RUN": "try"})[0].name == "02_sqrt-try"

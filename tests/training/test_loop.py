@@ -268,3 +268,16 @@ def test_the_loop_that_notebook_02_quotes_trains(capsys):
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 2 and len(lines.splitlines()) == 6
     assert printed[1].startswith("2 {'val_loss'") and "val_macro_ap" in printed[1]
+
+
+def test_starting_over_forgets_the_old_run_before_it_writes(tmp_path, monkeypatch):
+    """Killed after the first weights of the new run, it must not be taken for the finished old one."""
+    train_tiny.run(tmp_path)
+
+    def kill(folder, state):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "save_state", kill)
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny.run(tmp_path, start_over=True)
+    assert not (tmp_path / checkpoints.STATE).exists()

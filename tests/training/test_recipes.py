@@ -3,8 +3,9 @@
 import pytest
 
 from hpa_lib import models, paths
+from hpa_lib.models import layers
 from hpa_lib.running import plan
-from hpa_lib.training import recipes
+from hpa_lib.training import augment, device, imbalance, losses, recipes
 
 NETWORKS = {"02": "densenet", "03": "resnet18", "04": "inception_v2"}
 
@@ -72,3 +73,48 @@ def test_the_notebooks_hold_the_defaults(number):
     found = {name.lower(): parameter.default for name, parameter in parameters.items()}
     assert found == recipes.DEFAULTS | models.BLOCK_LINES[NETWORKS[number]]
     assert list(parameters)[:7] == ["RECIPE", "OUT", "RUN", "IMAGE_SIZE", "CLASS_WEIGHTS", "EPOCHS", "SEED"]
+
+
+def test_the_choices_are_those_of_the_modules_that_use_them():
+    assert set(recipes.CHOICES["channels"]) == set(layers.CHANNEL_MODES)
+    assert recipes.CHOICES["augment"] == augment.AUGMENTS and recipes.CHOICES["mix"] == augment.MIXES
+    assert recipes.CHOICES["precision"] == device.PRECISIONS
+    assert set(recipes.LOSSES) == set(losses.LOSSES) and recipes.SCHEMES == imbalance.SCHEMES
+
+
+@pytest.mark.parametrize(
+    ("line", "value", "told"),
+    [
+        ("tta", 99, "parameter TTA = 99: use a number from 1 to 8"),
+        ("ema", 1.0, "parameter EMA = 1.0: use a number from 0 to 0.99999"),
+        ("fold", -1, "parameter FOLD = -1"),  # -1 is the hold-out
+        ("learning_rate", float("nan"), "parameter LEARNING_RATE = nan"),
+        ("loss", "bce+focl", "LOSS 'focl': use one of bce, focal"),
+        ("mix", "mixip", "parameter MIX = 'mixip': use one of none, mixup"),
+        ("augment", "report", "AUGMENT 'report' is called 'study' now"),
+        ("class_weights", "srqt", "CLASS_WEIGHTS 'srqt': use one of none, inverse"),
+        ("channels", "rgbx", "CHANNELS = 'rgbx': use one of rgby"),
+    ],
+)
+def test_what_no_run_can_be_trained_with_is_refused(line, value, told):
+    with pytest.raises(ValueError, match=told):
+        recipes.check(recipes.DEFAULTS | {line: value})
+    recipes.check(recipes.DEFAULTS | {"class_weights": "1,2", "loss": "bce+lovasz", "ema": 0.98})
+
+
+def test_a_cell_that_lacks_a_line_says_which():
+    names = cell()
+    del names["EMA"], names["RECIPE"]
+    with pytest.raises(ValueError, match="the parameters cell lacks RECIPE, EMA: take them from the notebook"):
+        recipes.lines_in_force(names)
+
+
+def test_a_run_is_named_after_its_dial():
+    def name(**lines):
+        return recipes.name_run("densenet", recipes.complete(lines.pop("recipe", "own"), lines))
+
+    assert (name(), name(class_weights="none", seed=2)) == ("densenet-rgby-sqrt", "densenet-rgby-none-seed2")
+    assert (name(recipe="best"), name(recipe="best without ")) == ("densenet-rgby-best",) * 2
+    names = {name(recipe=text) for text in ("best without TTA, EMA", "best without ema tta")}
+    assert names == {"densenet-rgby-best-without-ema-tta"}
+    assert name(recipe="best", run="mine") == "mine"

@@ -6,9 +6,9 @@ import nbformat
 import numpy as np
 import pytest
 
-from hpa_lib import models, paths, store
+from hpa_lib import models, paths, provenance, store
 from hpa_lib.data import cache, kaggle, splits
-from hpa_lib.training import recipes, runs
+from hpa_lib.training import predict, recipes, runs
 
 SMALL = {"image_size": 64, "epochs": 1, "batch_size": 16, "precision": "float32"}
 
@@ -27,7 +27,7 @@ def run_set(tiny_dataset, tmp_path):
     return out
 
 
-def test_a_script_trains_in_one_call_and_finds_the_run_again(run_set, capsys):
+def test_a_script_trains_in_one_call_and_finds_the_run_again(run_set, capsys, monkeypatch):
     result = runs.train("densenet", out=run_set, recipe="best", tta=2, seed=1, **SMALL)
     assert (result["run"], result["recipe"], result["tta"]) == ("densenet-rgby-best-seed1", "best", 2)
     assert (result["loss"], result["sampling"], result["synthetic"]) == ("bce+soft_f1", 0.5, True)
@@ -39,8 +39,32 @@ def test_a_script_trains_in_one_call_and_finds_the_run_again(run_set, capsys):
     capsys.readouterr()
     again = runs.train("densenet", out=run_set, recipe="best", tta=2, seed=1, **SMALL)
     assert "epoch" not in capsys.readouterr().out and again["seconds"] == result["seconds"]
+    monkeypatch.setattr(provenance, "versions", lambda: {"python": "another machine's"})
+    lines = recipes.complete("best", SMALL | {"out": str(run_set), "tta": 2, "seed": 1, "concatenate": True})
+    run = runs.prepare("densenet", lines)
+    fold = runs.load_fold(run)
+    model, origin = runs.build(run, fold)
+    assert runs.save(run, fold, model, origin, None)["versions"]["python"] != "another machine's"
     with pytest.raises(ValueError, match=r"other settings \(loss 'bce\+soft_f1' -> 'bce'\)"):
         runs.train("densenet", out=run_set, recipe="best", tta=2, seed=1, loss="bce", **SMALL)
+
+
+def test_a_stored_run_is_loaded_with_its_thresholds(run_set):
+    runs.train("densenet", out=run_set, run="mine", **SMALL)
+    stored = runs.load(run_set, "mine")
+    assert (stored.channels, stored.image_size) == ("rgby", 64) and (stored.thresholds == 0.5).all()
+    fold = runs.load_fold(runs.prepare("densenet", recipes.complete("own", SMALL | {"out": str(run_set)})))
+    ids, probs = store.load_probs(run_set, "mine", "val")
+    np.testing.assert_allclose(predict.predict_probs(stored.model, fold.images, fold.rows["val"]), probs, atol=1e-5)
+    tuned = {"mine": {"exact": np.linspace(0.1, 0.9, 28)}}
+    decision = {"recommended": "exact", "thresholds": tuned, "runs": store.digest_runs(run_set, ["mine"])}
+    store.save_json(run_set, "decisions/thresholds.json", decision)
+    np.testing.assert_allclose(runs.load(run_set, "mine").thresholds, tuned["mine"]["exact"])
+    with pytest.raises(ValueError, match="no finished run 'yours' in .*: use one of mine"):
+        runs.load(run_set, "yours")
+    (run_set / "runs" / "mine" / "model.keras").unlink()
+    with pytest.raises(ValueError, match="holds probabilities but no network"):
+        runs.load(run_set, "mine")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +75,8 @@ def test_a_script_trains_in_one_call_and_finds_the_run_again(run_set, capsys):
         ("densenet", {"shortcut": False}, "no parameter shortcut"),
         ("resnet18", {"recipe": "bets"}, "did you mean best"),
         ("resnet18", {"run": "a,b"}, "run name 'a,b'"),
-        ("resnet18", {"augment": "report"}, "augmentation 'report' is called 'study' now"),
+        ("resnet18", {"augment": "report"}, "AUGMENT 'report' is called 'study' now"),
+        ("resnet18", {"fold": 5}, "FOLD 5: the split of .* has the folds 0, 1"),
     ],
 )
 def test_bad_requests_are_told_before_anything_is_trained(run_set, network, given, told):
@@ -123,3 +148,15 @@ def test_readmes_training_example_runs_as_printed(run_set, monkeypatch):
     monkeypatch.setattr(runs, "train", lambda network, **given: results.append(real(network, **(given | small))))
     exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
     assert [result["run"] for result in results] == ["resnet18-rgby-best-seed1"]
+
+
+def test_another_backend_or_weight_file_is_another_run(run_set, tmp_path):
+    lines = recipes.complete("own", SMALL | {"out": str(run_set), "concatenate": True})
+    run = runs.prepare("densenet", lines)
+    scratch = {"weights": "from scratch", "file": ""}
+    on_jax = run._replace(hardware=run.hardware | {"backend": "jax"})
+    assert runs.settings(run, scratch) != runs.settings(on_jax, scratch)
+    (tmp_path / "a.ckpt").write_bytes(b"one")
+    first = runs.settings(run, {"weights": "own file", "file": str(tmp_path / "a.ckpt")})
+    (tmp_path / "a.ckpt").write_bytes(b"two")
+    assert first != runs.settings(run, {"weights": "own file", "file": str(tmp_path / "a.ckpt")})

@@ -1,0 +1,154 @@
+"""Any model's probabilities as a run: a table of a PyTorch, fastai or foundation model, read, checked and stored."""
+
+import csv
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from hpa_lib import atlas, provenance, store
+from hpa_lib.data import kaggle
+from hpa_lib.decisions import submission
+
+SEPARATORS = ",;\t"
+
+
+def add(out: Path, name: str, path: Path, fold: int = 0, replace: bool = False) -> dict[str, int]:
+    """Store a table of probabilities as the run ``name``, so that notebooks 05 to 07 take it like any network's.
+
+    The split tells validation (``fold``) and hold-out apart; rows of training images are left out.
+
+    Args:
+        out: a run set in which notebook 00 has run.
+        name: of the run, such as ``resnet50-fastai``.
+        path: a CSV table, see ``read``.
+        fold: the fold that the model was not trained on and that validates it.
+        replace: write over a run of this name.
+
+    Returns:
+        Images per stored part: ``val``, and ``holdout`` and ``test`` where the run set has them.
+
+    Raises:
+        ValueError: the table is wrong, lacks an image, has an unknown one, or the name is taken.
+    """
+    folder, out, path = store.run_folder(out, name), Path(out), Path(path)
+    if folder.exists() and not replace:
+        raise ValueError(f"{out} has a run {name} already: give another name, or --replace to write over it")
+    known, _, _, folds = store.load_split(out)
+    description = store.load_json(out, "data/dataset.json")
+    ids, probs = read(path)
+    parts = {"val": known[folds == fold], "holdout": known[folds == -1], "test": _list_test_ids(out, description)}
+    if not len(parts["val"]):
+        raise ValueError(f"fold {fold} has no images: use one of {', '.join(map(str, sorted(set(folds) - {-1})))}")
+    strangers = sorted(set(ids.tolist()) - set(known.tolist()) - set(parts["test"].tolist()))
+    if strangers:
+        raise ValueError(
+            f"{path}: {len(strangers)} Ids are in neither the split nor the test part of {out}, "
+            f"first '{strangers[0]}': are they of another data set?"
+        )
+    wanted = {part: part_ids for part, part_ids in parts.items() if len(part_ids)}
+    rows = {}
+    for part, part_ids in wanted.items():
+        problem = f"{part} images of {out} have no row in {path}"
+        rows[part] = store.find_rows(ids, part_ids, problem, "give probabilities for all of them")
+    (folder / "result.json").unlink(missing_ok=True)  # until all parts are stored there is no run
+    for part, part_ids in wanted.items():
+        store.save_probs(out, name, part, part_ids, probs[rows[part]])
+    store.save_json(out, f"runs/{name}/result.json", _make_record(out, name, path, fold, description))
+    return {part: len(part_ids) for part, part_ids in wanted.items()}
+
+
+def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Ids str (N,) and probabilities float32 (N, 28) of a CSV table.
+
+    Its columns are ``Id`` and one per class, named by number (``0`` to ``27``) or by name, in any order. A table that
+    Excel saved with semicolons and decimal commas is read too.
+
+    Raises:
+        ValueError: no such table; an Id is missing or occurs twice; a cell is no probability.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = (
+            "is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else f"cannot be read ({error.strerror})"
+        )
+        raise ValueError(f"{path} {reason}: give a CSV table with the columns Id and one per class") from None
+    first = text.partition("\n")[0]
+    separator = max(SEPARATORS, key=first.count)
+    lines = [line for line in csv.reader(text.splitlines(), delimiter=separator) if any(line)]
+    if len(lines) < 2:
+        raise ValueError(f"{path} has no rows: give a CSV table with the columns Id and one per class")
+    columns = _find_columns(path, [cell.strip() for cell in lines[0]])
+    wrong = next((line for line in lines[1:] if len(line) != len(lines[0])), None)
+    if wrong:
+        raise ValueError(f"{path}: the row of '{wrong[0]}' has {len(wrong)} cells, the first line {len(lines[0])}")
+    ids = np.array([line[columns[0]].strip() for line in lines[1:]], str)
+    _check_ids(path, ids)
+    decimal = "," if separator != "," else "."
+    cells = [[line[column].strip().replace(decimal, ".") for column in columns[1:]] for line in lines[1:]]
+    return ids, _read_probs(path, ids, cells)
+
+
+def _find_columns(path: Path, header: list[str]) -> list[int]:
+    """The column of the Id and of each class."""
+    folded = [name.casefold() for name in header]
+    columns = [[column for column, name in enumerate(folded) if name == "id"]]
+    for label, class_name in enumerate(atlas.LABELS):
+        names = {str(label), class_name.casefold()}
+        columns.append([column for column, name in enumerate(folded) if name in names])
+    for name, found in zip(["Id", *atlas.LABELS], columns, strict=True):
+        if len(found) != 1:
+            number = "" if name == "Id" else f" (or {atlas.LABELS.index(name)})"
+            raise ValueError(
+                f"{path} has {len(found) or 'no'} columns {name}{number}: it must have Id and each class once"
+            )
+    return [found[0] for found in columns]
+
+
+def _check_ids(path: Path, ids: np.ndarray) -> None:
+    if (ids == "").any():
+        raise ValueError(f"{path}: row {int(np.flatnonzero(ids == '')[0]) + 1} has no Id")
+    unique, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"{path}: {(counts > 1).sum()} Ids occur more than once, first '{unique[counts > 1][0]}'")
+
+
+def _read_probs(path: Path, ids: np.ndarray, cells: list[list[str]]) -> np.ndarray:
+    probs = np.full((len(cells), atlas.NUM_LABELS), np.nan, np.float32)
+    for row, texts in enumerate(cells):
+        for label, text in enumerate(texts):
+            try:
+                probs[row, label] = float(text)
+            except ValueError:
+                raise ValueError(f"{path}: '{text}' of '{ids[row]}', {atlas.LABELS[label]}, is no number") from None
+    bad = np.argwhere(~((probs >= 0) & (probs <= 1)))
+    if len(bad):
+        row, label = bad[0]
+        hint = ": these look like logits, apply the sigmoid first" if (probs < 0).any() else ""
+        raise ValueError(
+            f"{path}: {len(bad)} cells are no probabilities from 0 to 1, first {probs[row, label]} of '{ids[row]}', "
+            f"{atlas.LABELS[label]}{hint}"
+        )
+    return probs
+
+
+def _list_test_ids(out: Path, description: dict) -> np.ndarray:
+    """The test images of the run set: those of a stored run, else those of the data's sample submission."""
+    if not description["test_images"]:
+        return np.zeros(0, str)
+    stored = sorted(out.glob("runs/*/probs_test.npz"))
+    if stored:
+        return store.load_probs(out, stored[0].parent.name, "test")[0]
+    ids = submission.read_ids(Path(description["path"]) / kaggle.TABLES["test"][0])
+    return ids[~np.isin(ids, description.get("dropped", {}).get("test", []))]
+
+
+def _make_record(out: Path, name: str, path: Path, fold: int, description: dict) -> dict:
+    """A ``result.json`` with the entries that a network's has; what is not known of a foreign model is empty."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    settings = {"model": name, "source": path.name, "sha256": digest, "fold": fold}
+    record = {"run": name, "model": name, "channels": "", "class_weights": "", "weights": "a table of probabilities"}
+    record |= {"recipe": "", "seed": 0, "fold": fold, "tta": 1, "best_epoch": 0, "seconds": 0.0}
+    record |= {"images_per_second": 0.0, "synthetic": description["synthetic"], "settings": settings}
+    return record | {"split": store.split_digest(out), "versions": provenance.versions()}

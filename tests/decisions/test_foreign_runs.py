@@ -1,0 +1,100 @@
+"""A table of any model's probabilities becomes a run; ten bad tables are refused in a sentence, and leave nothing."""
+
+import fake_runs
+import numpy as np
+import pandas as pd
+import pytest
+
+from hpa_lib import __main__, atlas, store
+from hpa_lib.decisions import foreign_runs
+
+
+@pytest.fixture
+def run_set(tmp_path):
+    out = tmp_path / "out"
+    fake_runs.write_out(out, tmp_path / "data", num_images=120)
+    return out
+
+
+@pytest.fixture
+def table(run_set):
+    """Random probabilities of every image, training images too, with the classes by number."""
+    ids = np.array([f"{number:08x}-fake" for number in range(120)])
+    probs = np.random.default_rng(0).random((120, 28)).round(3)
+    return pd.DataFrame(probs, columns=[str(label) for label in range(28)]).assign(Id=ids)
+
+
+def write(folder, table, **options):
+    table.to_csv(folder / "probs.csv", index=False, **options)
+    return folder / "probs.csv"
+
+
+def test_the_parts_are_told_apart_by_the_split(run_set, table, tmp_path):
+    images = foreign_runs.add(run_set, "resnet50", write(tmp_path, table))
+    assert "resnet50" in store.list_runs(run_set)
+    known, _, _, folds = store.load_split(run_set)
+    ids, probs = store.load_probs(run_set, "resnet50", "holdout")
+    assert set(ids) == set(known[folds == -1]) and images["holdout"] == len(ids)
+    wanted = table.set_index("Id").loc[ids, [str(label) for label in range(28)]]
+    np.testing.assert_allclose(probs, wanted, atol=1e-6)
+    theirs = store.load_probs(run_set, "densenet-rgby-none", "test")[0]
+    assert set(store.load_probs(run_set, "resnet50", "test")[0]) == set(theirs)
+    assert set(foreign_runs.read(tmp_path / "probs.csv")[0]) == set(table["Id"])
+
+
+def test_class_names_in_any_order_and_excels_form_are_read(run_set, table, tmp_path):
+    expected = foreign_runs.read(write(tmp_path, table))
+    named = table.rename(columns={str(label): name for label, name in enumerate(atlas.LABELS)})
+    named = named[sorted(named.columns)]
+    for options in ({}, {"sep": ";", "decimal": ",", "encoding": "utf-8-sig"}, {"sep": "\t", "lineterminator": "\r\n"}):
+        found = foreign_runs.read(write(tmp_path, named, **options))
+        assert (found[0] == expected[0]).all()
+        np.testing.assert_allclose(found[1], expected[1])
+
+
+def replaced(table, value):
+    changed = table.astype(object)
+    changed.iloc[5, 3] = value
+    return changed
+
+
+BAD = {
+    "not there": (lambda table: None, "cannot be read"),
+    "no rows": (lambda table: table[:0], "has no rows"),
+    "a class is missing": (lambda table: table.drop(columns="7"), r"has no columns Golgi apparatus \(or 7\)"),
+    "a class twice": (lambda table: table.assign(Nucleoplasm=0), r"has 2 columns Nucleoplasm \(or 0\)"),
+    "no Ids": (lambda table: table.rename(columns={"Id": "image"}), "has no columns Id"),
+    "an Id twice": (lambda table: pd.concat([table, table[:1]]), "1 Ids occur more than once, first '00000000-fake'"),
+    "an empty Id": (lambda table: table.assign(Id=table["Id"].where(table.index != 3, "")), "row 4 has no Id"),
+    "a word": (lambda table: replaced(table, "high"), "'high' of '00000005-fake', Nucleoli fibrillar.*, is no number"),
+    "an empty cell": (lambda table: replaced(table, ""), "'' of '00000005-fake', .*, is no number"),
+    "not a number": (lambda table: replaced(table, "nan"), "1 cells are no probabilities .* first nan"),
+    "logits": (lambda table: replaced(table, -2.5), "1 cells .* first -2.5 .* look like logits, apply the sigmoid"),
+    "images missing": (lambda table: table[:60], r"images of .* have no row in .*: give probabilities for all of them"),
+    "other images": (lambda table: table.assign(Id="x" + table["Id"]), "120 Ids are in neither the split nor the test"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_table_is_refused_and_leaves_nothing(run_set, table, tmp_path, capsys, name):
+    change, told = BAD[name]
+    changed = change(table)
+    path = tmp_path / "probs.csv" if changed is None else write(tmp_path, changed)
+    with pytest.raises(ValueError, match=told):
+        foreign_runs.add(run_set, "resnet50", path)
+    assert not (run_set / "runs" / "resnet50").exists()
+    assert __main__.main(["add-run", "resnet50", str(path), "--out", str(run_set)]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_taken_name_is_kept_unless_asked(run_set, table, tmp_path, capsys):
+    path, command = write(tmp_path, table), ["add-run", "densenet-rgby-none"]
+    command += [str(path), "--out", str(run_set)]
+    before = (run_set / "runs" / "densenet-rgby-none" / "probs_val.npz").read_bytes()
+    assert __main__.main(command) == 2 and "--replace to write over it" in capsys.readouterr().err
+    assert (run_set / "runs" / "densenet-rgby-none" / "probs_val.npz").read_bytes() == before
+    assert __main__.main([*command, "--replace"]) == 0
+    assert "next: hpa run --only 05,06,07" in capsys.readouterr().out
+    assert (run_set / "runs" / "densenet-rgby-none" / "probs_val.npz").read_bytes() != before
+    assert __main__.main(["add-run", "x", str(path), "--out", str(run_set), "--fold", "9"]) == 2
+    assert "fold 9 has no images: use one of 0, 1" in capsys.readouterr().err
