@@ -7,6 +7,8 @@ A resample misses about a third of the images, and with them whole rare classes,
 too low in resamples. The percentile interval is therefore moved by the difference between the estimate and the mean
 of the resamples. ``bench/interval_coverage.py`` measures how often such an interval holds the truth: with classes as
 rare as the atlas's a 95 % interval does so in 94 % of hold-outs of 2,400 images, in 80 % of 600 (percentiles: 64 %).
+
+Shapes as in ``metrics``; the options of ``interval`` are those of all functions here.
 """
 
 from collections.abc import Mapping
@@ -46,7 +48,6 @@ def interval(
     the model or the thresholds could have come out otherwise is not in it.
 
     Args:
-        labels, preds: 0/1 (N, 28).
         statistic: ``"macro_f1"``, ``"micro_f1"`` or ``"f1_per_class"`` (then all numbers are arrays (28,)).
         groups: (N,), images of one group are drawn together; None draws single images.
         draws: how many resamples.
@@ -76,7 +77,7 @@ def paired(
     that this many images cannot tell the two apart.
 
     Args:
-        labels, preds, baseline: 0/1 (N, 28).
+        baseline: 0/1 (N, 28), as ``preds``.
         statistic, groups, draws, seed: as in ``interval``.
 
     Returns:
@@ -153,7 +154,6 @@ def compare(
     """Several predictions of the same images, each with its interval and against one of them.
 
     Args:
-        labels: 0/1 (N, 28).
         preds: name -> 0/1 (N, 28).
         baseline: the name that the others are held against.
         groups, draws, seed: as in ``interval``.
@@ -197,7 +197,6 @@ def win_shares(
     Equal winners share the resample.
 
     Args:
-        labels: 0/1 (N, 28).
         preds: name -> 0/1 (N, 28).
         groups, draws, seed: as in ``interval``.
 

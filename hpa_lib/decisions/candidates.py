@@ -16,8 +16,7 @@ def evaluate(
     """Every candidate on one run: tuned on validation, cross-fitted there, and its label sets of the judging images.
 
     Args:
-        labels: 0/1 (N, 28), of the validation images.
-        probs: (N, 28) in 0..1.
+        labels, probs: of the validation images.
         folds: int (N,), for cross-fitting, as in ``thresholds.cross_fit``.
         judged_probs: (M, 28) in 0..1, of the hold-out; None: the cross-fitted label sets of validation are judged.
         fill_empty: as in ``thresholds.apply``, for every score and label set but ``unfilled``.

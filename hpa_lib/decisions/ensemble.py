@@ -2,7 +2,8 @@
 
 Label sets (uint8) are combined with ``union``, ``intersection`` and ``vote``: submission files are enough.
 Probabilities are combined with ``mean``, ``geometric_mean``, ``rank_mean`` and ``weighted``. Rows must be the same
-images in the same order: ``align`` sees to that.
+images in the same order: ``align`` sees to that. Shapes as in ``metrics``; ``probs_list`` has one array per member, and
+what is fitted is fitted on validation images.
 """
 
 import re
@@ -129,7 +130,6 @@ def weighted(probs_list: Sequence[np.ndarray], member_weights: Sequence[float]) 
     """The weighted mean of the members' probabilities: float32 (N, 28).
 
     Args:
-        probs_list: one or more (N, 28) in 0..1.
         member_weights: (M,), not negative, not all 0; only their ratios matter.
     """
     member_weights = np.asarray(member_weights, float)
@@ -146,8 +146,6 @@ def out_of_fold(
     """Combined probabilities of every image from a combination fitted on the other folds: float32 (N, 28).
 
     Args:
-        labels: 0/1 (N, 28), of the validation images.
-        probs_list: the members' probabilities (N, 28) on them.
         folds: int (N,), at least two different.
         fit: ``hill_climb`` or ``fit_stacker``: labels, probs_list -> parameters.
         combine: ``weighted`` or ``stack``: probs_list, parameters -> probs.
@@ -168,8 +166,6 @@ def hill_climb(labels: np.ndarray, probs_list: Sequence[np.ndarray], rounds: int
     are left out of it. Source: Caruana et al. (2004), "Ensemble selection from libraries of models".
 
     Args:
-        labels: 0/1 (N, 28), of the validation images.
-        probs_list: the members' probabilities (N, 28) on them.
         rounds: how many members are taken; the best round counts.
     """
     stacked, present = _stack_probs(probs_list).astype(np.float64), np.asarray(labels).any(axis=0)
@@ -194,8 +190,6 @@ def fit_stacker(labels: np.ndarray, probs_list: Sequence[np.ndarray], strength: 
     few positives stays with ``geometric_mean``. Fitted by Newton steps, damped after a step that raised the loss.
 
     Args:
-        labels: 0/1 (N, 28), of images that no member was trained on.
-        probs_list: the members' probabilities (N, 28) on them.
         strength: of the penalty, on the scale of a number of images.
     """
     features = _stacker_features(probs_list)  # (28, N, M + 1)
@@ -223,7 +217,7 @@ def stack(probs_list: Sequence[np.ndarray], coefficients: np.ndarray) -> np.ndar
     """The probabilities of a stacker: float32 (N, 28).
 
     Args:
-        probs_list: the members' probabilities (N, 28), in the order of ``fit_stacker``.
+        probs_list: in the order of ``fit_stacker``.
         coefficients: float (28, M + 1), what ``fit_stacker`` returns.
     """
     logits = np.einsum("cnm,cm->nc", _stacker_features(probs_list), coefficients)
@@ -241,7 +235,6 @@ def contributions(
     """What each member adds: whole ensembles against the same ensembles without it, on the same images.
 
     Args:
-        labels: 0/1 (N, 28).
         preds: ensemble -> 0/1 (N, 28), with all members.
         preds_without: ensemble -> member -> 0/1 (N, 28), with all others.
         groups, draws, seed: of the paired bootstrap.

@@ -3,6 +3,8 @@
 Always computed once over a whole split, never averaged over batches (the macro F1 of a perfect model averaged over
 batches of 32 is about .56, since a rare class is absent from most of them). All numbers equal scikit-learn's with
 ``zero_division=0``: a class that is neither present nor predicted counts as 0 in the headline macro F1.
+
+Here and in all of ``decisions``: ``labels`` (the truth) and ``preds`` are 0/1 (N, 28), ``probs`` (N, 28) in 0..1.
 """
 
 import numpy as np
@@ -16,10 +18,6 @@ def macro_f1(labels: np.ndarray, preds: np.ndarray) -> float:
 
     A class with 11 images weighs as much as one with 12,885. A class without positives scores 0, whatever is
     predicted, so a small split has a ceiling below 1; ``macro_f1_present`` leaves such classes out.
-
-    Args:
-        labels: 0/1 (N, 28), the truth.
-        preds: 0/1 (N, 28).
 
     Returns:
         In 0..1, as scikit-learn's ``f1_score(average="macro", zero_division=0)``.
@@ -52,10 +50,6 @@ def f1_per_class(labels: np.ndarray, preds: np.ndarray) -> np.ndarray:
 def average_precision(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
     """The area under each class's precision-recall steps: how well a class is ranked, whatever the thresholds.
 
-    Args:
-        labels: 0/1 (N, 28).
-        probs: (N, 28) in 0..1.
-
     Returns:
         float (28,), as scikit-learn's ``average_precision_score(average=None)``; 0 for a class without positives.
     """
@@ -70,10 +64,6 @@ def average_precision(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
 
 def rank(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each class's images ranked by probability: all that thresholds and average precision need, from one sort.
-
-    Args:
-        labels: 0/1 (N, 28), N at least 1.
-        probs: (N, 28) in 0..1.
 
     Returns:
         ``ranked`` (28, N): the probabilities of each class, descending; ``hits`` int (28, N): how many positives are
@@ -122,9 +112,7 @@ def class_table(labels: np.ndarray, preds: np.ndarray, probs: np.ndarray | None 
 
     A precision or recall of 0 / 0 (nothing predicted, no positives) is 0.
 
-    Args:
-        labels, preds: 0/1 (N, 28).
-        probs: (N, 28) in 0..1; when given, a column ``average_precision`` follows.
+    With ``probs`` a column ``average_precision`` follows.
     """
     true_positives, false_positives, false_negatives = confusion_counts(labels, preds)
     table = pd.DataFrame({"label": np.arange(atlas.NUM_LABELS), "name": atlas.LABELS})
