@@ -115,22 +115,22 @@ def _check_ids(path: Path, ids: np.ndarray) -> None:
 
 
 def _read_probs(path: Path, ids: np.ndarray, cells: list[list[str]]) -> np.ndarray:
-    probs = np.full((len(cells), atlas.NUM_LABELS), np.nan, np.float32)
+    values = np.full((len(cells), atlas.NUM_LABELS), np.nan, np.float32)
     for row, texts in enumerate(cells):
         for label, text in enumerate(texts):
             try:
-                probs[row, label] = float(text)
+                values[row, label] = float(text)
             except ValueError:
                 raise ValueError(f"{path}: '{text}' of '{ids[row]}', {atlas.LABELS[label]}, is no number") from None
-    bad = np.argwhere(~((probs >= 0) & (probs <= 1)))
+    bad = np.argwhere(~((values >= 0) & (values <= 1)))
     if len(bad):
         row, label = bad[0]
-        hint = ": these look like logits, apply the sigmoid first" if (probs < 0).any() else ""
+        hint = ": these look like logits, apply the sigmoid first" if (values < 0).any() else ""
         raise ValueError(
-            f"{path}: {len(bad)} cells are no probabilities from 0 to 1, first {probs[row, label]} of '{ids[row]}', "
+            f"{path}: {len(bad)} cells are no probabilities from 0 to 1, first {values[row, label]} of '{ids[row]}', "
             f"{atlas.LABELS[label]}{hint}"
         )
-    return probs
+    return values
 
 
 def _list_test_ids(out: Path, description: dict) -> np.ndarray:
