@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hpa_lib import atlas
+from hpa_synth import data_sets
 
 GROUP_SIZES = (2, 3, 4)  # images of one protein
 LABEL_SETS_CSV = Path(__file__).with_name("label_sets.csv")
@@ -52,7 +53,8 @@ def make_plan(
     sets, counts = read_label_sets()
     if imbalance is not None:
         counts = weigh_sets(imbalance)
-        floor = max(1, int(0.8 * images * (counts @ sets).min() / counts.sum()))  # whole groups alone can miss a class
+        least = images * (counts @ sets).min() / counts.sum()  # images of the rarest class; whole groups can miss it
+        floor = max(1, int(0.8 * least)) if images >= data_sets.FEWEST_FOR_FLOOR else 0
     if not floor and images == counts.sum():
         chosen, sizes = _real_groups(rng, counts)
     else:

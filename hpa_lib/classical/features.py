@@ -25,9 +25,12 @@ STAINS = {"red": "microtubules", "blue": "nucleus", "yellow": "reticulum"}
 PLACES = ("nucleus", "cytoplasm")
 FEATURES = (
     {f"brightness_{color}": f"mean of the {color} channel, 0 to 255" for color in atlas.CHANNELS}
-    | {f"ring_{low:g}": f"green {low:g} to {high:g} px from the nuclear edge, inside below 0" for low, high in RINGS}
     | {
-        f"belt_{low:g}": f"green {low:g} to {high:g} px from the cell's edge, without the nucleus"
+        f"ring_{low:g}..{high:g}": f"green {low:g} to {high:g} px from the nuclear edge, inside below 0"
+        for low, high in RINGS
+    }
+    | {
+        f"belt_{low:g}..{high:g}": f"green {low:g} to {high:g} px from the cell's edge, without the nucleus"
         for low, high in BELTS
     }
     | {f"grain_{size}_{place}": f"contrast of grains of {size} px in the {place}" for size in SIZES for place in PLACES}
@@ -96,9 +99,9 @@ def _measure_position(green, distance, cell, cytoplasm) -> dict[str, float]:
     near, depth = cell | (distance < 5), _distance_to(~cell)
     values = {"outside": _mean(green[~cell])}
     for low, high in RINGS:
-        values[f"ring_{low:g}"] = _mean(green[near & (distance > low) & (distance <= high)])
+        values[f"ring_{low:g}..{high:g}"] = _mean(green[near & (distance > low) & (distance <= high)])
     for low, high in BELTS:
-        values[f"belt_{low:g}"] = _mean(green[cytoplasm & (depth > low) & (depth <= high)])
+        values[f"belt_{low:g}..{high:g}"] = _mean(green[cytoplasm & (depth > low) & (depth <= high)])
     return values
 
 

@@ -44,7 +44,7 @@ def make_logistic(value: float, class_weight: str | None, seed: int) -> Pipeline
 
 def make_trees(value: float, class_weight: str | None, seed: int) -> ExtraTreesClassifier:
     """100 extremely randomised trees (Geurts et al. 2006); ``value`` is the least number of images in a leaf."""
-    options = {"min_samples_leaf": value, "class_weight": class_weight, "random_state": seed}
+    options = {"min_samples_leaf": int(value), "class_weight": class_weight, "random_state": seed}
     return ExtraTreesClassifier(100, max_features=0.3, **options)
 
 

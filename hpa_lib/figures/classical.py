@@ -17,8 +17,11 @@ def coefficients(table: pd.DataFrame, most: int = 24, synthetic: bool = False) -
     strongest = table.abs().max(axis=1).nlargest(most).index
     fig, ax = style.new_figure(2 + 0.9 * table.shape[1], 0.26 * len(strongest) + 2.2)
     label = {"label": "change of the logit per standard deviation"}
-    options = {"center": 0, "annot": True, "fmt": ".1f", "annot_kws": {"size": 7}, "linewidths": 0.5}
-    sns.heatmap(table.loc[strongest], cmap=style.DIVERGING, ax=ax, cbar_kws=label, **options)
+    top = table.loc[strongest].abs().to_numpy().max()
+    options = {"vmin": -top, "vmax": top, "annot": True, "fmt": ".1f", "annot_kws": {"size": 7}, "linewidths": 0.5}
+    sns.heatmap(
+        table.loc[strongest], cmap=sns.color_palette(style.DIVERGING, as_cmap=True), ax=ax, cbar_kws=label, **options
+    )
     ax.set_xticks(ax.get_xticks(), ax.get_xticklabels(), rotation=40, ha="right")
     text = f"The {len(strongest)} of {len(table)} features with the largest coefficients in these classes."
     return style.caption(fig, text, synthetic)
