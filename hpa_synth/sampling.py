@@ -72,7 +72,7 @@ def make_plan(
 def weigh_sets(imbalance: float) -> np.ndarray:
     """Weights of the real label sets, float (577,), at which the commonest class is ``imbalance`` times the rarest.
 
-    Each class is wanted ``count ** power`` times, so the order of the classes stays and power 0 gives all the same.
+    Each class is wanted ``count ** power`` times, so the order of the classes stays and power 0 makes them equal.
     The sets are raked to it (Deming & Stephan 1940): a set's weight is its real count times a factor for each of its
     classes, all of which are corrected until the classes are met as often as wanted.
     """

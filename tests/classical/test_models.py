@@ -147,6 +147,7 @@ def test_learning_curve_takes_whole_groups(parts, monkeypatch):
     curve = models.learning_curve(train, parts["val"], [60, 31, 9999], model="logistic", value=1)
     assert curve["images"].tolist() == [32, 60, 240]
     assert set(groups[0]) < set(groups[1]) < set(groups[2])
+    assert sorted(groups[0]) == sorted([*set(groups[0])] * 2), "a group is taken whole"
     assert curve["macro_ap"].is_monotonic_increasing
 
 
