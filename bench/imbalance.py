@@ -56,6 +56,8 @@ def predict_all(train: models.Part, values: np.ndarray, seed: int) -> dict[str, 
     probs["resampling"] = models.predict(resampled, values)
     preds = {method: thresholds.apply(found, 0.5, thresholds.FILL_EMPTY) for method, found in probs.items()}
     tuned = thresholds.tune(train.labels, predict_out_of_fold(train, seed), "bagged")
+    groups_of = [len(np.unique(train.groups[target == 1])) for target in train.labels.T]
+    tuned[np.array(groups_of) < 2] = 0.5  # from one group nothing can be predicted out of fold
     return preds | {"tuned thresholds": thresholds.apply(plain, tuned, thresholds.FILL_EMPTY)}
 
 

@@ -3,7 +3,6 @@
 One model per class answers yes or no. A class that no training image has gets probability 0, its share in training.
 """
 
-import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -207,6 +206,5 @@ def _save_record(out: Path, run: str, settings: dict, found: dict) -> None:
     settings |= {"data_hash": description["data_hash"], "split": store.split_digest(out)}
     record = {"run": run, "recipe": "own", **settings, "settings": settings, "tta": 1, "best_epoch": 0} | found
     record |= {"synthetic": description["synthetic"], "hardware": {"device": f"CPU, {parallel.count_cores()} cores"}}
-    versions = {package: provenance.version(package) for package in ("hpa-kit", "scikit-learn", "numpy")}
-    record |= {"versions": {"python": platform.python_version(), **versions, "commit": provenance.commit()}}
+    record |= {"versions": provenance.versions(), "peak_memory_mb": provenance.peak_memory_mb()}
     store.save_json(out, f"runs/{run}/result.json", record)
