@@ -8,7 +8,7 @@ from hpa_lib.figures import style
 
 
 def coefficients(table: pd.DataFrame, most: int = 24, synthetic: bool = False) -> Figure:
-    """Which features speak for a class (red) and which against it (blue).
+    """Which features speak for a class (vermilion) and which against it (blue).
 
     Args:
         table: one row per feature, one column per class, what a standard deviation of the feature adds to the logit.
