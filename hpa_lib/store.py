@@ -1,6 +1,7 @@
-"""The only reader and writer of a run set's files in ``outputs/``. Every write is atomic.
+"""Read and write the files of a run set in ``outputs/``. Every write is atomic.
 
-One run set is one folder (``OUT`` in the notebooks)::
+One run set is one folder (``OUT`` in the notebooks). These are its results; caches, unpacked archives, checkpoints and
+executed notebooks are files of the modules that make them, written with ``write_atomic`` too::
 
     data/split.csv               Id, Target, group, fold (-1 = hold-out)        notebook 00
     data/dataset.json            where the data came from, is it synthetic      notebook 00
@@ -11,7 +12,7 @@ One run set is one folder (``OUT`` in the notebooks)::
     runs/<run>/model.keras       the trained model
     runs/<run>/probs_<part>.npz  ids (N,), probs (N, 28); part: val, holdout, test
     decisions/<name>.json        thresholds and ensemble choices                notebooks 05, 06
-    submission.csv, report.html  the last word                                  notebooks 06, 07
+    submission.csv, report.html  what a run set comes to                        notebooks 06, 07
 """
 
 import contextlib
@@ -23,7 +24,7 @@ import platform
 import re
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import filelock
@@ -36,7 +37,8 @@ OUTPUTS = paths.PROJECT / "outputs"
 REFERENCE = OUTPUTS / "reference"
 SCORED_PARTS = ("val", "holdout", "test")
 SPLIT = ["Id", "Target", "group", "fold"]  # the columns of data/split.csv
-RUN = re.compile(r"\w[\w.-]*")  # no comma, which separates names in RUNS, and nothing that a file system refuses
+RUN = re.compile(r"\w[\w.-]{0,99}")  # no comma, which separates names in RUNS, and nothing that a file system refuses
+TAKEN = ("mean", "stacked", "intersection", "chosen", "true", "class")  # ensembles, and words in the tables' columns
 MADE_BY = {  # first folder or file name -> the notebook that writes it
     "data": "00_data.ipynb",
     "runs": "02_train_densenet.ipynb (or 03, 04)",
@@ -185,11 +187,7 @@ def save_figure(out: Path, name: str, fig) -> None:
 def save_split(out: Path, ids: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: np.ndarray) -> Path:
     """Write ``data/split.csv``: one row per image, its label set, its group and its fold (-1 = hold-out).
 
-    Args:
-        ids: str (N,).
-        labels: uint8 (N, 28).
-        groups: (N,), images of one group always share a fold.
-        folds: int (N,), -1 for the hold-out.
+    Args: ids str (N,), labels uint8 (N, 28), groups (N,) (images of one group share a fold), folds int (N,).
     """
     targets = [atlas.format_target(row) for row in labels]
     table = pd.DataFrame(dict(zip(SPLIT, (ids, targets, groups, folds), strict=True)))
@@ -203,10 +201,14 @@ def load_split(out: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     """
     name = "data/split.csv"
     table = load_table(out, name)
-    if list(table.columns) != SPLIT or table["fold"].dtype.kind not in "if" or table["fold"].isna().any():
-        problem = f"it has not the columns {','.join(SPLIT)} with a number in each fold"
-        raise _damaged(Path(out) / name, name, problem)
-    labels = np.stack([atlas.parse_target(target) for target in table["Target"].fillna("")])
+    try:
+        if list(table.columns) != SPLIT or table["fold"].dtype.kind not in "if" or (table["fold"] % 1 != 0).any():
+            raise ValueError(f"it has not the columns {','.join(SPLIT)} with a whole number in each fold")
+        if not table["Id"].is_unique:
+            raise ValueError(f"the Id {table['Id'][table['Id'].duplicated()].iloc[0]} occurs twice")
+        labels = np.stack([atlas.parse_target(target) for target in table["Target"].fillna("")])
+    except ValueError as error:
+        raise _damaged(Path(out) / name, name, error) from None
     return table["Id"].to_numpy(str), labels, table["group"].to_numpy(), table["fold"].to_numpy(int)
 
 
@@ -232,14 +234,21 @@ def find_run_set(out: str | Path = "") -> Path:
 
 
 def split_digest(out: Path) -> str:
-    """16 hexadecimal digits that change when ``data/split.csv`` does: a model of another split must not be scored."""
-    return hashlib.sha256(need(out, "data/split.csv").read_bytes()).hexdigest()[:16]
+    """``digest`` of ``data/split.csv``: a model that was trained on another split must not be scored."""
+    return digest(out, "data/split.csv")
+
+
+def digest(out: Path, name: str) -> str:
+    """16 hexadecimal digits that change when the file ``out/name`` does."""
+    return hashlib.sha256(need(out, name).read_bytes()).hexdigest()[:16]
 
 
 def run_folder(out: Path, run: str) -> Path:
-    """The folder of one training run (made by the first write into it)."""
+    """The folder of one training run (made by the first write into it); a ValueError where ``run`` is no good name."""
     if not RUN.fullmatch(run):
-        raise ValueError(f"run name '{run}': use letters, digits, '-', '_' and '.', such as densenet-rgby-none")
+        raise ValueError(f"run name '{run}': use letters, digits, '-', '_' and '.', 100 of them at most")
+    if re.sub(r"-fold\d+", "", run) in TAKEN:
+        raise ValueError(f"run name '{run}': notebooks 06 and 07 use this word, so give the run a longer name")
     return Path(out) / "runs" / run
 
 
@@ -261,11 +270,16 @@ def list_runs(out: Path) -> list[str]:
     return [run for run in found if run not in stale]
 
 
-def stale_runs(out: Path) -> list[str]:
-    """The finished runs that must not be scored: they were trained on another split and have seen other images."""
-    split = split_digest(out)
-    results = {run: load_json(out, f"runs/{run}/result.json") for run in _finished_runs(out)}
-    return [run for run, result in results.items() if result.get("split") != split]
+def stale_runs(out: Path, runs: Sequence[str] | None = None) -> list[str]:
+    """Of ``runs`` (None: all finished ones) those that were trained on another split: they must not be scored."""
+    split, runs = split_digest(out), _finished_runs(out) if runs is None else runs
+    return [run for run in runs if load_json(out, f"runs/{run}/result.json").get("split") != split]
+
+
+def print_stale_runs(out: Path) -> None:
+    """Name the finished runs that do not count with the present split; prints nothing where there are none."""
+    if stale := stale_runs(out):
+        print(f"left out, since they were trained on another split: {', '.join(stale)}")
 
 
 def choose_runs(out: Path, names: str = "") -> list[str]:
@@ -275,14 +289,14 @@ def choose_runs(out: Path, names: str = "") -> list[str]:
         MissingInput: there is no run of the present split.
         ValueError: a named run is not there, or was trained on another split.
     """
-    named, stale = [name.strip() for name in names.split(",") if name.strip()], stale_runs(out)
+    named = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     for run in named:
         if run not in _finished_runs(out):
             raise ValueError(f"no finished run '{run}' in {out}: use one of {', '.join(list_runs(out))}")
-        if run in stale:
+        if stale_runs(out, [run]):
             raise ValueError(f"run '{run}' was trained on another split than data/split.csv: train it again")
-    if stale and not named:
-        print(f"left out, since they were trained on another split: {', '.join(stale)}")
+    if not named:
+        print_stale_runs(out)
     return named or list_runs(out)
 
 
@@ -304,7 +318,8 @@ def load_decision(out: Path, name: str) -> dict:
     """Read ``decisions/<name>.json``, whose entry ``runs`` is what ``digest_runs`` gave when it was made.
 
     Raises:
-        MissingInput: it is missing, or its runs have been trained again or removed since, or the split has changed.
+        MissingInput: it is missing, or its runs have been trained again or removed since, or the split has changed,
+            or notebook 05 has chosen other thresholds since the ensemble was made.
     """
     decision = load_json(out, f"decisions/{name}.json")
     runs = {run: digest for run, digest in decision.get("runs", {}).items() if run in _finished_runs(out)}
@@ -312,6 +327,11 @@ def load_decision(out: Path, name: str) -> dict:
         raise MissingInput(
             f"decisions/{name}.json was made of other runs or of another split than those in {out}: "
             f"run {_maker(f'decisions/{name}.json')} again"
+        )
+    tuning = decision.get("thresholds_digest")  # only of ensembles; older files have none
+    if tuning and tuning != digest(out, "decisions/thresholds.json"):
+        raise MissingInput(
+            f"decisions/{name}.json was made before notebook 05 chose other thresholds: run 06_ensemble.ipynb again"
         )
     return decision
 
@@ -351,6 +371,13 @@ def load_truth(out: Path, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return labels[rows], groups[rows]
 
 
+def load_scored(out: Path, run: str, part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One run's labels uint8 (N, 28), probs float32 (N, 28) and groups (N,) on ``val`` or ``holdout``."""
+    ids, probs = load_probs(out, run, part)
+    labels, groups = load_truth(out, ids)
+    return labels, probs, groups
+
+
 def find_rows(known: np.ndarray, ids: np.ndarray, problem: str, remedy: str) -> np.ndarray:
     """The row of each of ``ids`` str (N,) in ``known`` str (M,), where each Id is once: int (N,).
 
@@ -365,10 +392,7 @@ def find_rows(known: np.ndarray, ids: np.ndarray, problem: str, remedy: str) -> 
 
 
 def run_name(model: str, channels: str, dial: str, fold: int = 0, seed: int = 0) -> str:
-    """A name that tells a training run from its siblings, such as ``resnet18-rgby-sqrt`` or ``...-fold2-seed1``.
-
-    ``dial`` is its recipe or, without one, its class weights.
-    """
+    """A run's name, such as ``resnet18-rgby-sqrt-fold2``; ``dial`` is its recipe or, without one, its class weights."""
     weights = "handset" if "," in dial else dial
     extra = [f"{word}{number}" for word, number in (("fold", fold), ("seed", seed)) if number]
     return "-".join([model, channels, weights, *extra])

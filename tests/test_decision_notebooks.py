@@ -97,6 +97,7 @@ def test_three_runs_from_probabilities_to_a_checked_submission(folders):
     assert (united == ensemble.union(list(preds.values()))).all()
     ensembles = pd.read_csv(out / "tables" / "ensemble.csv").set_index("name")
     assert combined["chosen"] == ensembles["cross_fitted"].idxmax()
+    assert combined["thresholds_digest"] == store.digest(out, "decisions/thresholds.json")
     singles = ensembles[ensembles["kind"] == "single"]
     assert combined["best_single"] == singles["cross_fitted"].idxmax() and len(singles) == 3
     classes = pd.read_csv(out / "tables" / "ensemble_classes.csv")

@@ -11,8 +11,9 @@ import pytest
 from hpa_lib import paths
 
 COUNTED = "images|labels|pixels|rows?|operations|thresholds|threads|milliseconds|kB|MB|calls?|fields|files|filters|one"
-COUNTED += "|numbers?|function|outline"
+COUNTED += "|numbers?|function|outline|number >= 0|weight|groups?|bits|waves|jobs|coin|gain|cross-entropy|thread"
 UNITS = "image|class|second|side|step|epoch|batch|field|row|core|channel|pixel|block|label set|cell|part|member|model"
+UNITS += "|finding|name|bin|rule|pair|sample|process|multiply-add"
 PHRASES = {  # what must not be written -> what to write
     rf"\b({COUNTED}) an? ({UNITS})\b": "'per image', 'per class'",
     r"\bto mend\b|\bcannot mend\b|\bmends\b": "'to fix', 'to correct'",
@@ -25,7 +26,11 @@ PHRASES = {  # what must not be written -> what to write
     r"\broom of (its|their|his) own\b|\bthe room above\b": "'a file of its own', 'room for improvement'",
     r"\bthe doors? (to|of)\b|\btwo doors\b": "name the module",
     r"\ban? .{1,20} of one's own\b": "'the user's ...'",
-    r"\bhow much louder\b": "'how much more ... counts'",
+    r"\bhow much louder\b|\bshouts? \d": "'how much more ... counts'",
+    r"\b\d an? multiply-add\b": "'per multiply-add'",
+    r"\bdealt (out|to)\b|\b(groups|labels|images) are dealt\b": "'assigned'",
+    r"\bthe last word\b|\ba night of\b|\bbrings? (theirs|its own) along\b|\bthat stood above\b": "say it plainly",
+    r"\bbelongs? into\b|\bhands out\b|\bempty without\b": "'belongs in', 'offers', 'no rows where'",
 }
 PLACES = ("README.md", "CONTRIBUTING.md", "outputs/*.md", "bench/*.md", "bench/*.py", "hpa_synth/*.py")
 PLACES += ("hpa_lib/**/*.py", "notebooks/*.ipynb")
@@ -73,6 +78,8 @@ def test_no_worn_phrases(path):
     [
         ('"""One temperature to mend them."""', 1),
         ("rows = 3  # one row an epoch", 1),
+        ('"""One row a finding; 64 bits a channel; 2 a multiply-add."""', 3),
+        ('"""Groups are dealt to hands; the last word, which the data bring their own way."""', 2),
         ('"""Where the data and the outputs\nlie."""', 1),
         ('print(f"{flops} operations an image")', 1),
         ('"""All classes weigh all the same, and a label\'s structure is in the frame; hand-set weights."""', 1),

@@ -215,10 +215,21 @@ def test_runs_of_another_split_are_left_out_by_name_or_refused_when_named(run_se
         store.choose_runs(run_set, "densenet-rgby-none, resnet18-rgby-none")
     with pytest.raises(ValueError, match="no finished run 'resnet' in .*: use one of densenet-rgby-none"):
         store.choose_runs(run_set, "resnet")
-    assert store.choose_runs(run_set, " densenet-rgby-none ,") == ["densenet-rgby-none"]
+    assert store.choose_runs(run_set, " densenet-rgby-none ,densenet-rgby-none") == ["densenet-rgby-none"]
+    capsys.readouterr()
+    store.print_stale_runs(run_set)
+    assert capsys.readouterr().out == "left out, since they were trained on another split: resnet18-rgby-none\n"
     change_split(run_set)
     with pytest.raises(store.MissingInput, match=r"all runs in .* were trained on another split.*START_OVER"):
         store.choose_runs(run_set)
+
+
+def test_a_damaged_result_stops_only_a_choice_that_needs_it(run_set):
+    (run_set / "runs" / "resnet18-rgby-none" / "result.json").write_text("{")
+    assert store.choose_runs(run_set, "densenet-rgby-none") == ["densenet-rgby-none"]
+    for names in ("", "resnet18-rgby-none"):
+        with pytest.raises(ValueError, match=r"runs/resnet18-rgby-none/result.json is damaged"):
+            store.choose_runs(run_set, names)
 
 
 @pytest.mark.parametrize("change", ["split", "probs", "holdout", "gone", "old"])
@@ -240,6 +251,20 @@ def test_a_decision_made_of_other_runs_is_refused(run_set, change):
         store.load_decision(run_set, "ensemble")
 
 
+def test_an_ensemble_made_with_other_thresholds_is_refused(run_set):
+    """The report would mix the rule of the new thresholds with scores of the old."""
+    runs = store.digest_runs(run_set, list(fake_runs.RUNS))
+    store.save_json(run_set, "decisions/thresholds.json", {"runs": runs, "fill_empty": True})
+    thresholds_digest = store.digest(run_set, "decisions/thresholds.json")
+    store.save_json(run_set, "decisions/ensemble.json", {"runs": runs, "thresholds_digest": thresholds_digest})
+    assert store.load_decision(run_set, "ensemble")["thresholds_digest"] == thresholds_digest
+    store.save_json(run_set, "decisions/thresholds.json", {"runs": runs, "fill_empty": False})
+    with pytest.raises(store.MissingInput, match="notebook 05 chose other thresholds: run 06_ensemble.ipynb again"):
+        store.load_decision(run_set, "ensemble")
+    store.save_json(run_set, "decisions/ensemble.json", {"runs": runs})  # of an older version
+    assert store.load_decision(run_set, "ensemble") == {"runs": runs}
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'Id,Target\n"a,0\nb,1,2,3\n'])
 def test_a_table_that_cannot_be_read_is_named_with_the_notebook_that_makes_it(tmp_path, content):
     """As an editor, a full disk or a half synchronised folder leaves it."""
@@ -251,7 +276,14 @@ def test_a_table_that_cannot_be_read_is_named_with_the_notebook_that_makes_it(tm
 
 
 @pytest.mark.parametrize(
-    "text", ["Id;Target;group;fold\na;0;0;1\n", "Id,Target,group,fold\na,0,0,\n", "Id,fold\na,1\n"]
+    "text",
+    [
+        "Id;Target;group;fold\na;0;0;1\n",
+        "Id,fold\na,1\n",
+        *(f"Id,Target,group,fold\na,0,0,{fold}\n" for fold in ("", ".5", "inf")),
+        "Id,Target,group,fold\na,0,0,1\na,0,0,1\n",
+        "Id,Target,group,fold\na,28,0,1\n",
+    ],
 )
 def test_a_split_saved_by_a_spreadsheet_is_refused_in_one_sentence(tmp_path, text):
     (tmp_path / "data").mkdir()
@@ -268,14 +300,24 @@ def test_half_written_probabilities_are_named_with_their_run(tmp_path, length):
         store.load_probs(tmp_path, "small", "val")
 
 
-@pytest.mark.parametrize("run", ["a,b", "a:b", " a", "a b", "a/b", "..", "", "-a"])
+@pytest.mark.parametrize("run", ["a,b", "a:b", " a", "a b", "a/b", "..", "", "-a", "a" * 101])
 def test_a_run_name_that_later_notebooks_or_systems_cannot_take_is_refused(tmp_path, run):
     """RUNS and PAIR are separated by commas, and Windows has no file with a colon."""
     with pytest.raises(ValueError, match=f"run name '{run}': use letters, digits"):
         store.run_folder(tmp_path, run)
 
 
-@pytest.mark.parametrize("run", ["densenet-rgby-none", "größe_2", "v1.5", "resnet18-rgby-sqrt-fold2-seed1"])
+@pytest.mark.parametrize("run", ["mean", "stacked", "intersection", "chosen", "true", "class", "mean-fold1"])
+def test_a_run_named_as_an_ensemble_or_a_column_is_refused(tmp_path, run):
+    """Notebook 06 keeps members and ensembles in one table, where the later one of a name would win."""
+    with pytest.raises(ValueError, match=f"run name '{run}': notebooks 06 and 07 use this word"):
+        store.run_folder(tmp_path, run)
+
+
+PLAIN = ["densenet-rgby-none", "größe_2", "v1.5", "resnet18-rgby-sqrt-fold2-seed1", "means", "a" * 100]
+
+
+@pytest.mark.parametrize("run", PLAIN)
 def test_plain_run_names_are_taken(tmp_path, run):
     assert store.run_folder(tmp_path, run) == tmp_path / "runs" / run
 

@@ -44,7 +44,7 @@ def unpack_data(data: str | Path, target: str | Path, progress: bool = True, cle
         ValueError: an archive is damaged, reaches outside its target, or unpacks to an absurd size.
         OSError: the disk is too small; the sentence says how much is needed.
     """
-    data, target = Path(data), Path(target)
+    data, target = Path(data).expanduser(), Path(target)
     members = {archive: list_members(archive, part) for archive, part in _find_archives(data).items()}
     if not members:
         return data

@@ -21,7 +21,7 @@ MOST_ALIKE = 3  # findings that differ in their file only and still get a line e
 def check(
     folder: str | Path, size: int = 0, quick: bool = False, workers: int | None = None, progress: bool = True
 ) -> pd.DataFrame:
-    """All that is wrong with a data folder, one row a finding; an empty table where all is well.
+    """All that is wrong with a data folder, one row per finding; an empty table where all is well.
 
     Every PNG is decoded, by the function that the cache reads with, so what passes here can be cached. That takes about
     as long as building the cache. More than three findings of one kind are one row.

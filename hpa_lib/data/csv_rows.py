@@ -33,7 +33,7 @@ class Traits(NamedTuple):
 
 
 def find(path: Path) -> Path:
-    """``path``, or the zip archive beside it that Kaggle hands out in its place (``train.csv.zip``)."""
+    """``path``, or the zip archive beside it that Kaggle offers in its place (``train.csv.zip``)."""
     zipped = path.with_name(f"{path.name}.zip")
     return zipped if zipped.is_file() and not path.exists() else path
 

@@ -14,13 +14,13 @@ import scipy.sparse
 import scipy.sparse.csgraph
 
 THUMB = 32  # pixels: side of the picture that is hashed
-WAVES = 8  # cosine waves a side: WAVES * WAVES bits a channel
+WAVES = 8  # cosine waves per side: WAVES * WAVES bits per channel
 BLOCK = 1024  # images hashed or compared at a time
 MAX_DISTANCE = 12  # bits of 256; unrelated fields differ in about 128
 
 
 def hash_images(images: np.ndarray) -> np.ndarray:
-    """The perceptual hash of each image: bool (N, 256), 64 bits a channel.
+    """The perceptual hash of each image: bool (N, 256), 64 bits per channel.
 
     Args:
         images: uint8 (N, S, S, 4), an array or the mapped cache; read in blocks.

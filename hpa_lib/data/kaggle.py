@@ -235,8 +235,10 @@ def check_unchanged(folder: str | Path, description: dict) -> None:
         description: what notebook 00 stored as ``data/dataset.json``.
 
     Raises:
-        ValueError: its tables, or the names or lengths of its images, have changed.
+        ValueError: it is not there, or its tables, or the names or lengths of its images, have changed.
     """
+    if not Path(folder).is_dir():
+        raise ValueError(f"the data folder {folder} is not there: set DATA to where it is now")
     if fingerprint(folder) != description["data_hash"]:
         raise ValueError(f"the data in {folder} has changed since notebook 00 read it: run 00_data.ipynb again")
 

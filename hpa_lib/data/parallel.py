@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import cv2
 
-AHEAD = 4  # jobs a process that may be under way or wait for the caller
+AHEAD = 4  # jobs per process that may be under way or wait for the caller
 
 
 def count_cores() -> int:
@@ -62,7 +62,7 @@ def run(task: Callable, jobs: Iterable, workers: int) -> Iterator:
 
 
 def _start_worker() -> None:
-    """One thread a process, and no process without its parent."""
+    """One thread per process, and no process without its parent."""
     cv2.setNumThreads(1)
     parent = multiprocessing.parent_process()
 

@@ -24,7 +24,7 @@ class OtherForm(ValueError):
 
 
 class Header(NamedTuple):
-    """What a PNG says of itself: sides in pixels, bits a sample, and the colour kind (a value of ``KINDS``)."""
+    """What a PNG says of itself: sides in pixels, bits per sample, and the colour kind (a value of ``KINDS``)."""
 
     width: int
     height: int

@@ -40,7 +40,7 @@ def fit(labels: np.ndarray, probs: Mapping[str, np.ndarray]) -> dict[str, np.nda
 
 
 def fit_out_of_fold(labels: np.ndarray, probs: Mapping[str, np.ndarray], folds: np.ndarray) -> dict[str, np.ndarray]:
-    """The averages in ``FITTED`` on the images they are fitted on, each part of ``folds`` as the others fit it."""
+    """The averages in ``FITTED`` on the images they are fitted on, each fold as the others fit it."""
     probs_list = list(probs.values())
     return {name: ensemble.out_of_fold(labels, probs_list, folds, *pair) for name, pair in FITTED.items()}
 
@@ -75,10 +75,11 @@ def decide(
         labels: 0/1 (N, 28), of the validation images.
         probs: part -> name -> probabilities, ``val`` among the parts.
         unseen: name -> validation probabilities to cross-fit, in which nothing was fitted to the image itself.
-        folds: int (N,), the parts for cross-fitting.
+        folds: int (N,), for cross-fitting.
         candidate: the name of one of ``thresholds.CANDIDATES``.
         fill_empty: as in ``thresholds.apply``.
-        is_folded: outside validation some member is a mean of fold runs: its thresholds are carried over.
+        is_folded: a member is made of fold runs, whose mean it is outside validation: all thresholds are carried over
+            (``thresholds.carry_over``).
 
     Returns:
         part -> name -> thresholds float (28,), and part -> name -> label sets uint8.

@@ -7,6 +7,8 @@ A resample misses about a third of the images, and with them whole rare classes,
 too low in resamples. The percentile interval is therefore moved by the difference between the estimate and the mean
 of the resamples. ``bench/interval_coverage.py`` measures how often such an interval holds the truth: with classes as
 rare as the atlas's a 95 % interval does so in 94 % of hold-outs of 2,400 images, in 80 % of 600 (percentiles: 64 %).
+
+Shapes as in ``metrics``; the options of ``interval`` are those of all functions here.
 """
 
 from collections.abc import Mapping
@@ -17,22 +19,19 @@ from scipy import stats
 
 from hpa_lib.decisions import metrics
 
+LEVEL = 0.95  # the share of resamples inside every interval
 BLOCK = 100  # resamples drawn at once: bounds the memory at BLOCK x groups numbers
 
 
-def _macro_f1(counts):
+def _macro_f1(*counts):
     return metrics.f1_of_counts(*counts).mean(axis=-1)
 
 
-def _micro_f1(counts):
+def _micro_f1(*counts):
     return metrics.f1_of_counts(*(count.sum(axis=-1) for count in counts))
 
 
-def _f1_per_class(counts):
-    return metrics.f1_of_counts(*counts)
-
-
-STATISTICS = {"macro_f1": _macro_f1, "micro_f1": _micro_f1, "f1_per_class": _f1_per_class}
+STATISTICS = {"macro_f1": _macro_f1, "micro_f1": _micro_f1, "f1_per_class": metrics.f1_of_counts}
 
 
 def interval(
@@ -41,30 +40,26 @@ def interval(
     statistic: str = "macro_f1",
     groups: np.ndarray | None = None,
     draws: int = 1000,
-    level: float = 0.95,
     seed: int = 0,
 ) -> dict:
-    """A score with its bootstrap interval (percentiles, moved by the bias of the resamples, kept in 0..1).
+    """A score with its 95 % bootstrap interval (percentiles, moved by the bias of the resamples, kept in 0..1).
 
     It says how far the score would move with other images of the same kind, for these predictions as they are; that
     the model or the thresholds could have come out otherwise is not in it.
 
     Args:
-        labels, preds: 0/1 (N, 28).
         statistic: ``"macro_f1"``, ``"micro_f1"`` or ``"f1_per_class"`` (then all numbers are arrays (28,)).
         groups: (N,), images of one group are drawn together; None draws single images.
         draws: how many resamples.
-        level: the share of resamples inside the interval.
         seed: the same seed gives the same resamples, which is what makes ``paired`` paired.
 
     Returns:
-        ``estimate``, ``low``, ``high``, ``level``, ``draws``.
+        ``estimate``, ``low``, ``high``, ``draws``.
     """
     function = _statistic(statistic)
-    estimate = function(metrics.confusion_counts(labels, preds))
-    low, high = bounds(function(resample(labels, preds, groups, draws, seed)), estimate, level)
-    low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
-    return {"estimate": _plain(estimate), "low": _plain(low), "high": _plain(high), "level": level, "draws": draws}
+    estimate = function(*metrics.confusion_counts(labels, preds))
+    low, high = np.clip(bounds(function(*resample(labels, preds, groups, draws, seed)), estimate), 0, 1)
+    return {"estimate": _plain(estimate), "low": _plain(low), "high": _plain(high), "draws": draws}
 
 
 def paired(
@@ -74,20 +69,23 @@ def paired(
     statistic: str = "macro_f1",
     groups: np.ndarray | None = None,
     draws: int = 1000,
-    level: float = 0.95,
     seed: int = 0,
 ) -> dict:
-    """How much better ``preds`` are than ``baseline`` on the same images, with an interval for the difference.
+    """How much better ``preds`` are than ``baseline`` on the same images, with a 95 % interval for the difference.
 
     Both are scored on the same resamples, so what makes an image hard for both cancels. An interval that holds 0 says
     that this many images cannot tell the two apart.
 
+    Args:
+        baseline: 0/1 (N, 28), as ``preds``.
+        statistic, groups, draws, seed: as in ``interval``.
+
     Returns:
         ``difference`` (positive: ``preds`` are better), ``low``, ``high``, ``share_better`` (the share of resamples in
-        which ``preds`` win, moved as the interval is; ties count half), ``level``, ``draws``.
+        which ``preds`` win, moved as the interval is; ties count half), ``draws``.
     """
     gains, estimate = resample_gains(labels, preds, baseline, statistic, groups, draws, seed)
-    low, high = bounds(gains, estimate, level)
+    low, high = bounds(gains, estimate)
     tied, moved = gains == 0, _move(gains, estimate)  # a tie is one however far the others are moved
     share_better = ((moved > 0) & ~tied).mean(axis=0) + 0.5 * tied.mean(axis=0)
     return {
@@ -95,7 +93,6 @@ def paired(
         "low": _plain(low),
         "high": _plain(high),
         "share_better": _plain(share_better),
-        "level": level,
         "draws": draws,
     }
 
@@ -109,11 +106,15 @@ def resample_gains(
     draws: int = 1000,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What ``preds`` gain over ``baseline`` in each resample, (draws, ...), and on the images themselves."""
+    """What ``preds`` gain over ``baseline`` in each resample, (draws, ...), and on the images themselves, (...).
+
+    Args: as in ``paired``; ``...`` is (28,) for ``f1_per_class``, else nothing.
+    """
     function = _statistic(statistic)
     options = {"groups": groups, "draws": draws, "seed": seed}
-    gains = function(resample(labels, preds, **options)) - function(resample(labels, baseline, **options))
-    estimate = function(metrics.confusion_counts(labels, preds)) - function(metrics.confusion_counts(labels, baseline))
+    gains = function(*resample(labels, preds, **options)) - function(*resample(labels, baseline, **options))
+    before, after = (metrics.confusion_counts(labels, which) for which in (baseline, preds))
+    estimate = function(*after) - function(*before)
     return gains, estimate
 
 
@@ -153,13 +154,12 @@ def compare(
     """Several predictions of the same images, each with its interval and against one of them.
 
     Args:
-        labels: 0/1 (N, 28).
         preds: name -> 0/1 (N, 28).
         baseline: the name that the others are held against.
-        groups, draws, seed: as in ``bootstrap``.
+        groups, draws, seed: as in ``interval``.
 
     Returns:
-        One row a name: ``name``, ``macro_f1``, ``low``, ``high``, ``gain`` over the baseline, ``gain_low``,
+        One row per name: ``name``, ``macro_f1``, ``low``, ``high``, ``gain`` over the baseline, ``gain_low``,
         ``gain_high``, ``share_better`` (all intervals 95 %).
     """
     if baseline not in preds:
@@ -195,8 +195,15 @@ def win_shares(
 
     A winner with a share near 1 would win on other images too; shares of .3, .25, .2 mean that the choice is luck.
     Equal winners share the resample.
+
+    Args:
+        preds: name -> 0/1 (N, 28).
+        groups, draws, seed: as in ``interval``.
+
+    Returns:
+        name -> share of the resamples, in 0..1; their sum is 1.
     """
-    resampled = [_macro_f1(resample(labels, run_preds, groups, draws, seed)) for run_preds in preds.values()]
+    resampled = [_macro_f1(*resample(labels, run_preds, groups, draws, seed)) for run_preds in preds.values()]
     estimates = [metrics.macro_f1(labels, run_preds) for run_preds in preds.values()]
     scores = np.stack(resampled)  # (M, draws)
     moved = np.stack([_move(row, estimate) for row, estimate in zip(scores, estimates, strict=True)])
@@ -216,8 +223,8 @@ def resample(
     generator = np.random.default_rng(seed)
     blocks = []
     for start in range(0, draws, BLOCK):
-        weights = _draw_weights(generator, min(BLOCK, draws - start), len(totals))  # (block, G)
-        blocks.append(weights @ totals)
+        times = _draw_times(generator, min(BLOCK, draws - start), len(totals))  # (block, G)
+        blocks.append(times @ totals)
     return tuple(np.split(np.concatenate(blocks), 3, axis=1))
 
 
@@ -232,7 +239,8 @@ def _sum_groups(events: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     return totals
 
 
-def _draw_weights(generator: np.random.Generator, draws: int, size: int) -> np.ndarray:
+def _draw_times(generator: np.random.Generator, draws: int, size: int) -> np.ndarray:
+    """How often each of ``size`` groups is in each resample, float (draws, size)."""
     drawn = generator.integers(size, size=(draws, size)) + size * np.arange(draws)[:, None]
     return np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size).astype(np.float64)
 
@@ -243,11 +251,9 @@ def _statistic(name: str):
     return STATISTICS[name]
 
 
-def bounds(values: np.ndarray, estimate: np.ndarray, level: float = 0.95) -> np.ndarray:
-    """Low and high end (2, ...) of the middle ``level`` of resampled ``values`` (draws, ...), moved to ``estimate``."""
-    if not 0 < level < 1:
-        raise ValueError(f"level {level}: give a share between 0 and 1, such as 0.95")
-    return np.quantile(_move(values, estimate), [(1 - level) / 2, (1 + level) / 2], axis=0)
+def bounds(values: np.ndarray, estimate: np.ndarray) -> np.ndarray:
+    """Low and high end (2, ...) of the middle 95 % of resampled ``values`` (draws, ...), moved to ``estimate``."""
+    return np.quantile(_move(values, estimate), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
 
 
 def _move(values: np.ndarray, estimate: np.ndarray) -> np.ndarray:

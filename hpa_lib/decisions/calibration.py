@@ -2,6 +2,7 @@
 
 Class weights in the loss push probabilities up on purpose, so a weighted model is expected to be over-confident: its
 thresholds move, and averages with other members need care. A temperature keeps the order of the images in each class.
+Shapes as in ``metrics``.
 """
 
 import numpy as np
@@ -28,12 +29,10 @@ def reliability(labels: np.ndarray, probs: np.ndarray, bins: int = 15) -> pd.Dat
     """How often the labels come true, by predicted probability, all classes pooled.
 
     Args:
-        labels: 0/1 (N, 28).
-        probs: (N, 28) in 0..1.
         bins: how many parts of equal width.
 
     Returns:
-        One row a bin that holds something: ``low``, ``high``, ``count``, ``mean_prob``, ``positive_share``. The two
+        One row per bin that holds something: ``low``, ``high``, ``count``, ``mean_prob``, ``positive_share``. The two
         last are equal in every row of a calibrated model.
     """
     labels, probs = metrics.check_binary(labels, "labels"), metrics.check_probs(probs)
@@ -70,14 +69,10 @@ def calibration_error_per_class(labels: np.ndarray, probs: np.ndarray, bins: int
 
 
 def fit_temperature(labels: np.ndarray, probs: np.ndarray) -> float:
-    """The temperature T at which ``sigmoid(logit(probs) / T)`` has the lowest cross-entropy on these images.
+    """The temperature T at which ``sigmoid(logit(probs) / T)`` has the lowest cross-entropy on these validation images.
 
     Above 1 the model was too sure, below 1 not sure enough. The loss is convex in 1 / T, so it has one minimum; T
     stays within .01 to 100, also for perfectly separated labels.
-
-    Args:
-        labels: 0/1 (N, 28), of validation images.
-        probs: (N, 28) in 0..1.
     """
     labels, logits = metrics.check_binary(labels, "labels"), logit(metrics.check_probs(probs))
     metrics.check_same_shape(labels, logits, "probs")
@@ -98,15 +93,13 @@ def scale(probs: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def scale_cross_fitted(labels: np.ndarray, probs: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """``scale`` with each part's temperature fitted on the other parts: float32 (N, 28), fair to score on these images.
+    """``scale`` with each fold's temperature fitted on the other folds: float32 (N, 28), fair to score on these images.
 
     Args:
-        labels: 0/1 (N, 28).
-        probs: (N, 28) in 0..1.
-        folds: int (N,), the part of each image; at least two parts.
+        folds: int (N,), the fold of each image; at least two different.
     """
     scaled = np.zeros(np.shape(probs), np.float32)
-    for part in np.unique(folds):
-        inside = folds == part
+    for fold in np.unique(folds):
+        inside = folds == fold
         scaled[inside] = scale(probs[inside], fit_temperature(labels[~inside], probs[~inside]))
     return scaled

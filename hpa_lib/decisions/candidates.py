@@ -1,23 +1,9 @@
-"""The ways to choose thresholds (``thresholds.CANDIDATES``) tried side by side on stored runs, as notebook 05 does."""
-
-from collections.abc import Sequence
-from pathlib import Path
+"""The ways to choose thresholds (``thresholds.CANDIDATES``) tried side by side on one run, as notebook 05 does."""
 
 import numpy as np
 import pandas as pd
 
-from hpa_lib import store
 from hpa_lib.decisions import metrics, thresholds
-
-
-def load_scored(out: Path, runs: Sequence[str], part: str) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Run -> labels uint8 (N, 28), probs float32 (N, 28) and groups (N,) of its images in ``val`` or ``holdout``."""
-    scored = {}
-    for run in runs:
-        ids, probs = store.load_probs(out, run, part)
-        labels, groups = store.load_truth(out, ids)
-        scored[run] = labels, probs, groups
-    return scored
 
 
 def evaluate(
@@ -30,9 +16,8 @@ def evaluate(
     """Every candidate on one run: tuned on validation, cross-fitted there, and its label sets of the judging images.
 
     Args:
-        labels: 0/1 (N, 28), of the validation images.
-        probs: (N, 28) in 0..1.
-        folds: int (N,), the parts for cross-fitting, as in ``thresholds.cross_fit``.
+        labels, probs: of the validation images.
+        folds: int (N,), for cross-fitting, as in ``thresholds.cross_fit``.
         judged_probs: (M, 28) in 0..1, of the hold-out; None: the cross-fitted label sets of validation are judged.
         fill_empty: as in ``thresholds.apply``, for every score and label set but ``unfilled``.
 

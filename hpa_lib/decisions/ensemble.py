@@ -2,7 +2,8 @@
 
 Label sets (uint8) are combined with ``union``, ``intersection`` and ``vote``: submission files are enough.
 Probabilities are combined with ``mean``, ``geometric_mean``, ``rank_mean`` and ``weighted``. Rows must be the same
-images in the same order: ``align`` sees to that.
+images in the same order: ``align`` sees to that. Shapes as in ``metrics``; ``probs_list`` has one array per member, and
+what is fitted is fitted on validation images.
 """
 
 import re
@@ -12,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from hpa_lib.decisions import bootstrap, calibration, metrics
+
+NEWTON_STEPS = 50  # of the stacker; it converges in far fewer
 
 
 def align(members: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -49,20 +52,20 @@ def group_folds(runs: Sequence[str]) -> dict[str, list[str]]:
     return members
 
 
-def join_folds(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+def join_folds(runs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """One member from runs that differ only in their fold: ids and probabilities, averaged where runs share an Id.
 
     The validation parts of different folds share no image, so they are put one after the other: out-of-fold
     probabilities of all training images. Hold-out and test are the same images for all, so they are averaged.
 
     Args:
-        parts: for each run ids str (N,) and probs (N, 28).
+        runs: of each run ids str (N,) and probs (N, 28).
 
     Returns:
         ids str (K,), in the order of first sight, and probs float32 (K, 28).
     """
-    ids = np.concatenate([part_ids for part_ids, _ in parts])
-    probs = np.concatenate([metrics.check_probs(part_probs) for _, part_probs in parts])
+    ids = np.concatenate([run_ids for run_ids, _ in runs])
+    probs = np.concatenate([metrics.check_probs(run_probs) for _, run_probs in runs])
     means = pd.DataFrame(probs.astype(np.float64)).groupby(ids, sort=False).mean()
     return means.index.to_numpy(str), means.to_numpy(np.float32)
 
@@ -123,19 +126,18 @@ def rank_mean(probs_list: Sequence[np.ndarray]) -> np.ndarray:
     return ((np.mean(ranks, axis=0) - 0.5) / max(len(ranks[0]), 1)).astype(np.float32)
 
 
-def weighted(probs_list: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
+def weighted(probs_list: Sequence[np.ndarray], member_weights: Sequence[float]) -> np.ndarray:
     """The weighted mean of the members' probabilities: float32 (N, 28).
 
     Args:
-        probs_list: one or more (N, 28) in 0..1.
-        weights: (M,), not negative, not all 0; only their ratios matter.
+        member_weights: (M,), not negative, not all 0; only their ratios matter.
     """
-    weights = np.asarray(weights, float)
-    if weights.shape != (len(probs_list),) or not (weights >= 0).all() or not weights.sum() > 0:
+    member_weights = np.asarray(member_weights, float)
+    if member_weights.shape != (len(probs_list),) or not (member_weights >= 0).all() or not member_weights.sum() > 0:
         raise ValueError(
-            f"weights {weights.tolist()} for {len(probs_list)} members: give each one, 0 or more, not all 0"
+            f"weights {member_weights.tolist()} for {len(probs_list)} members: give each one, 0 or more, not all 0"
         )
-    return np.tensordot(weights / weights.sum(), _stack_probs(probs_list), axes=1).astype(np.float32)
+    return np.tensordot(member_weights / member_weights.sum(), _stack_probs(probs_list), axes=1).astype(np.float32)
 
 
 def out_of_fold(
@@ -144,15 +146,13 @@ def out_of_fold(
     """Combined probabilities of every image from a combination fitted on the other folds: float32 (N, 28).
 
     Args:
-        labels: 0/1 (N, 28), of the validation images.
-        probs_list: the members' probabilities (N, 28) on them.
-        folds: int (N,), two parts or more.
+        folds: int (N,), at least two different.
         fit: ``hill_climb`` or ``fit_stacker``: labels, probs_list -> parameters.
         combine: ``weighted`` or ``stack``: probs_list, parameters -> probs.
     """
     probs = np.zeros_like(probs_list[0], np.float32)
-    for part in np.unique(folds):
-        inside = np.asarray(folds) == part
+    for fold in np.unique(folds):
+        inside = np.asarray(folds) == fold
         parameters = fit(labels[~inside], [member[~inside] for member in probs_list])
         probs[inside] = combine([member[inside] for member in probs_list], parameters)
     return probs
@@ -166,8 +166,6 @@ def hill_climb(labels: np.ndarray, probs_list: Sequence[np.ndarray], rounds: int
     are left out of it. Source: Caruana et al. (2004), "Ensemble selection from libraries of models".
 
     Args:
-        labels: 0/1 (N, 28), of the validation images.
-        probs_list: the members' probabilities (N, 28) on them.
         rounds: how many members are taken; the best round counts.
     """
     stacked, present = _stack_probs(probs_list).astype(np.float64), np.asarray(labels).any(axis=0)
@@ -185,45 +183,41 @@ def hill_climb(labels: np.ndarray, probs_list: Sequence[np.ndarray], rounds: int
     return best_weights
 
 
-def fit_stacker(
-    labels: np.ndarray, probs_list: Sequence[np.ndarray], strength: float = 5.0, steps: int = 50
-) -> np.ndarray:
+def fit_stacker(labels: np.ndarray, probs_list: Sequence[np.ndarray], strength: float = 5.0) -> np.ndarray:
     """A logistic regression per class on the members' logits: coefficients float (28, M + 1), the last the intercept.
 
-    The penalty draws each class's weights towards the plain mean of the logits (1 / M each), so that a class with few
-    positives stays with ``geometric_mean``. Fitted by Newton steps, damped after a step that raised the loss.
+    The penalty draws each class's coefficients towards the plain mean of the logits (1 / M each), so that a class with
+    few positives stays with ``geometric_mean``. Fitted by Newton steps, damped after a step that raised the loss.
 
     Args:
-        labels: 0/1 (N, 28), of images that no member was trained on.
-        probs_list: the members' probabilities (N, 28) on them.
         strength: of the penalty, on the scale of a number of images.
-        steps: Newton steps.
     """
     features = _stacker_features(probs_list)  # (28, N, M + 1)
     targets = metrics.check_binary(labels, "labels").T.astype(float)  # (28, N)
     prior = np.append(np.full(len(probs_list), 1 / len(probs_list)), 0.0)
     penalty = np.append(np.full(len(probs_list), strength), 1e-2)
-    weights = np.tile(prior, (len(targets), 1))
-    loss = _stacker_loss(features, targets, weights, prior, penalty)
+    coefficients = np.tile(prior, (len(targets), 1))
+    loss = _stacker_loss(features, targets, coefficients, prior, penalty)
     ceiling = np.einsum("cnm,cnk->cmk", features, features, optimize=True) / 4  # the loss is nowhere more curved
     damping = np.full((len(targets), 1, 1), 0.01)
-    for _ in range(steps):
-        fitted = calibration.sigmoid(np.einsum("cnm,cm->cn", features, weights))
-        slope = np.einsum("cnm,cn->cm", features, fitted - targets) + penalty * (weights - prior)
+    for _ in range(NEWTON_STEPS):
+        fitted = calibration.sigmoid(np.einsum("cnm,cm->cn", features, coefficients))
+        slope = np.einsum("cnm,cn->cm", features, fitted - targets) + penalty * (coefficients - prior)
         curved = np.einsum("cnm,cn,cnk->cmk", features, fitted * (1 - fitted), features, optimize=True)
         step = np.linalg.solve(curved + damping * ceiling + np.diag(penalty), slope[..., None])[..., 0]
-        trial_loss = _stacker_loss(features, targets, weights - step, prior, penalty)
+        trial_loss = _stacker_loss(features, targets, coefficients - step, prior, penalty)
         better = trial_loss <= loss
-        weights, loss = np.where(better[:, None], weights - step, weights), np.where(better, trial_loss, loss)
+        coefficients = np.where(better[:, None], coefficients - step, coefficients)
+        loss = np.where(better, trial_loss, loss)
         damping = np.where(better[:, None, None], damping / 5, np.minimum(damping * 5, 1))
-    return weights
+    return coefficients
 
 
 def stack(probs_list: Sequence[np.ndarray], coefficients: np.ndarray) -> np.ndarray:
     """The probabilities of a stacker: float32 (N, 28).
 
     Args:
-        probs_list: the members' probabilities (N, 28), in the order of ``fit_stacker``.
+        probs_list: in the order of ``fit_stacker``.
         coefficients: float (28, M + 1), what ``fit_stacker`` returns.
     """
     logits = np.einsum("cnm,cm->nc", _stacker_features(probs_list), coefficients)
@@ -241,7 +235,6 @@ def contributions(
     """What each member adds: whole ensembles against the same ensembles without it, on the same images.
 
     Args:
-        labels: 0/1 (N, 28).
         preds: ensemble -> 0/1 (N, 28), with all members.
         preds_without: ensemble -> member -> 0/1 (N, 28), with all others.
         groups, draws, seed: of the paired bootstrap.
@@ -267,10 +260,10 @@ def _stacker_features(probs_list: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([logits, np.ones((*logits.shape[:2], 1))], axis=2)
 
 
-def _stacker_loss(features, targets, weights, prior, penalty) -> np.ndarray:
-    logits = np.einsum("cnm,cm->cn", features, weights)
+def _stacker_loss(features, targets, coefficients, prior, penalty) -> np.ndarray:
+    logits = np.einsum("cnm,cm->cn", features, coefficients)
     cross_entropy = (np.logaddexp(0, logits) - targets * logits).sum(axis=1)
-    return cross_entropy + 0.5 * (penalty * (weights - prior) ** 2).sum(axis=1)
+    return cross_entropy + 0.5 * (penalty * (coefficients - prior) ** 2).sum(axis=1)
 
 
 def _stack_probs(probs_list: Sequence[np.ndarray]) -> np.ndarray:

@@ -3,6 +3,8 @@
 Always computed once over a whole split, never averaged over batches (the macro F1 of a perfect model averaged over
 batches of 32 is about .56, since a rare class is absent from most of them). All numbers equal scikit-learn's with
 ``zero_division=0``: a class that is neither present nor predicted counts as 0 in the headline macro F1.
+
+Here and in all of ``decisions``: ``labels`` (the truth) and ``preds`` are 0/1 (N, 28), ``probs`` (N, 28) in 0..1.
 """
 
 import numpy as np
@@ -16,10 +18,6 @@ def macro_f1(labels: np.ndarray, preds: np.ndarray) -> float:
 
     A class with 11 images weighs as much as one with 12,885. A class without positives scores 0, whatever is
     predicted, so a small split has a ceiling below 1; ``macro_f1_present`` leaves such classes out.
-
-    Args:
-        labels: 0/1 (N, 28), the truth.
-        preds: 0/1 (N, 28).
 
     Returns:
         In 0..1, as scikit-learn's ``f1_score(average="macro", zero_division=0)``.
@@ -49,24 +47,8 @@ def f1_per_class(labels: np.ndarray, preds: np.ndarray) -> np.ndarray:
     return f1_of_counts(*confusion_counts(labels, preds))
 
 
-def precision_per_class(labels: np.ndarray, preds: np.ndarray) -> np.ndarray:
-    """The share of each class's predictions that are right, float (28,), 0 where nothing is predicted."""
-    true_positives, false_positives, _ = confusion_counts(labels, preds)
-    return divide(true_positives, true_positives + false_positives)
-
-
-def recall_per_class(labels: np.ndarray, preds: np.ndarray) -> np.ndarray:
-    """The share of each class's positives that are found, float (28,), 0 where there are none."""
-    true_positives, _, false_negatives = confusion_counts(labels, preds)
-    return divide(true_positives, true_positives + false_negatives)
-
-
 def average_precision(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
     """The area under each class's precision-recall steps: how well a class is ranked, whatever the thresholds.
-
-    Args:
-        labels: 0/1 (N, 28).
-        probs: (N, 28) in 0..1.
 
     Returns:
         float (28,), as scikit-learn's ``average_precision_score(average=None)``; 0 for a class without positives.
@@ -82,10 +64,6 @@ def average_precision(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
 
 def rank(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each class's images ranked by probability: all that thresholds and average precision need, from one sort.
-
-    Args:
-        labels: 0/1 (N, 28), N at least 1.
-        probs: (N, 28) in 0..1.
 
     Returns:
         ``ranked`` (28, N): the probabilities of each class, descending; ``hits`` int (28, N): how many positives are
@@ -132,21 +110,17 @@ def summarize(labels: np.ndarray, preds: np.ndarray) -> dict[str, float]:
 def class_table(labels: np.ndarray, preds: np.ndarray, probs: np.ndarray | None = None) -> pd.DataFrame:
     """One row per class: ``label``, ``name``, ``positives``, ``predicted``, ``precision``, ``recall``, ``f1``.
 
-    Args:
-        labels, preds: 0/1 (N, 28).
-        probs: (N, 28) in 0..1; when given, a column ``average_precision`` follows.
+    A precision or recall of 0 / 0 (nothing predicted, no positives) is 0.
+
+    With ``probs`` a column ``average_precision`` follows.
     """
-    table = pd.DataFrame(
-        {
-            "label": np.arange(atlas.NUM_LABELS),
-            "name": atlas.LABELS,
-            "positives": np.asarray(labels).sum(axis=0, dtype=int),
-            "predicted": np.asarray(preds).sum(axis=0, dtype=int),
-            "precision": precision_per_class(labels, preds),
-            "recall": recall_per_class(labels, preds),
-            "f1": f1_per_class(labels, preds),
-        }
-    )
+    true_positives, false_positives, false_negatives = confusion_counts(labels, preds)
+    table = pd.DataFrame({"label": np.arange(atlas.NUM_LABELS), "name": atlas.LABELS})
+    table["positives"] = true_positives + false_negatives
+    table["predicted"] = true_positives + false_positives
+    table["precision"] = divide(true_positives, table["predicted"])
+    table["recall"] = divide(true_positives, table["positives"])
+    table["f1"] = f1_of_counts(true_positives, false_positives, false_negatives)
     return table if probs is None else table.assign(average_precision=average_precision(labels, probs))
 
 

@@ -99,12 +99,6 @@ def commonest_set(labels: np.ndarray) -> str:
     return atlas.format_target(sets[counts.argmax()])
 
 
-def write(path: Path, ids: np.ndarray, preds: np.ndarray, sample_path: Path) -> Path:
-    """Write a submission in the order of ``sample_path`` (``sample_submission.csv``) and return its path."""
-    make_table(ids, preds, read_ids(sample_path)).to_csv(path, index=False)
-    return Path(path)
-
-
 def read(path: Path, column: str = COLUMN) -> tuple[np.ndarray, np.ndarray]:
     """Ids and label sets of a submission (or, with ``column="Target"``, of a truth file).
 
@@ -222,7 +216,7 @@ def _compare_ids(ids: list[str], wanted: list[str], name: str, wanted_name: str,
     missing = [image_id for image_id in wanted if image_id not in known]
     unknown = [image_id for image_id in ids if image_id not in expected]
     if doubled:
-        findings.append(f"{_count(doubled, 'row')} of {name} with an Id that stood above, first {doubled[0]}")
+        findings.append(f"{_count(doubled, 'repeated Id')} in {name}, first {doubled[0]}")
     if missing:
         findings.append(f"{_count(missing, 'image')} of {wanted_name} missing in {name}, first {missing[0]}")
     if unknown:

@@ -5,7 +5,8 @@ Positive is ``probs >= threshold``, written once, in ``apply``. ``tune`` finds 2
 
 **One rule for every score of a comparison**: all label sets that are compared treat an image that no class reaches in
 the same way. ``FILL_EMPTY`` says how; notebook 05 stores the rule of a run set and 06 and 07 read it there. At plain .5
-a careful model leaves most images empty, so filling only one side of a comparison changes its result.
+a careful model leaves most images empty, so filling only one side of a comparison changes its result. Shapes as in
+``metrics``.
 """
 
 import numpy as np
@@ -20,7 +21,6 @@ def apply(probs: np.ndarray, thresholds: np.ndarray | float, fill_empty: bool = 
     """The predicted label sets: 1 where the probability reaches the threshold.
 
     Args:
-        probs: (N, 28) in 0..1.
         thresholds: float (28,), or one number for all classes.
         fill_empty: give an image without any label its most probable class (every image of this data has a label).
 
@@ -54,8 +54,7 @@ def tune(labels: np.ndarray, probs: np.ndarray, method: str = "exact", **options
     guess can only help on other images); where no class has positives, that is .5.
 
     Args:
-        labels: 0/1 (N, 28): of the validation images, never of the hold-out.
-        probs: (N, 28) in 0..1.
+        labels, probs: of the validation images, never of the hold-out.
         method: one of ``METHODS``: ``exact``, ``grid``, ``global``, ``bagged``, ``shrunken``, ``proportion``, ``flat``.
         **options: of the method, see ``tune_<method>``: ``points`` (grid), ``draws`` and ``seed`` (bagged),
             ``strength``, ``towards`` and ``per_class`` (shrunken), ``priors`` (proportion), ``value`` (flat).
@@ -134,8 +133,6 @@ def tune_shrunken(
     place to be drawn to: a common threshold suits no rare class.
 
     Args:
-        labels: 0/1 (N, 28).
-        probs: (N, 28) in 0..1.
         strength: the number of positives at which a class is trusted by half; 0 gives its own thresholds.
         towards: the steadier method, ``"proportion"`` or ``"global"``.
         per_class: the class's own method, ``"exact"`` or ``"bagged"``.
@@ -224,9 +221,7 @@ def cross_fit(
     tuned on, minus this, is the optimism of tuning.
 
     Args:
-        labels: 0/1 (N, 28).
-        probs: (N, 28) in 0..1.
-        folds: int (N,), the part of each image (``splits.make_folds`` keeps groups together); at least two parts.
+        folds: int (N,), the fold of each image (``splits.make_folds`` keeps groups together); at least two different.
         method, **options: as in ``tune``.
         fill_empty: as in ``apply``.
 
@@ -234,14 +229,14 @@ def cross_fit(
         uint8 (N, 28).
     """
     folds = np.asarray(folds)
-    parts = np.unique(folds)
-    if folds.shape != (len(probs),) or len(parts) < 2:
+    numbers = np.unique(folds)
+    if folds.shape != (len(probs),) or len(numbers) < 2:
         raise ValueError(
-            f"{folds.size} fold numbers, {len(parts)} different, for {len(probs)} images: give each one of 2 or more"
+            f"{folds.size} fold numbers, {len(numbers)} different, for {len(probs)} images: give each one of 2 or more"
         )
     preds = np.zeros(np.shape(probs), np.uint8)
-    for part in parts:
-        inside = folds == part
+    for fold in numbers:
+        inside = folds == fold
         tuned = tune(labels[~inside], probs[~inside], method, **options)
         preds[inside] = apply(probs[inside], tuned, fill_empty)
     return preds

@@ -1,5 +1,6 @@
 """What a network is made of: its blocks, the branches inside a block, parameters and arithmetic. Read off the model."""
 
+import math
 import re
 from collections import Counter
 
@@ -17,7 +18,7 @@ POOLS = {
 
 
 def count_flops(model: keras.Model) -> int:
-    """Floating-point operations for one image forward: 2 a multiply-add, of convolutions and dense layers only.
+    """Floating-point operations for one image forward: 2 per multiply-add, of convolutions and dense layers only.
 
     Normalisation, activations and pooling are left out, as the published counts do. A training step costs about three
     times as much.
@@ -117,20 +118,13 @@ def _layer_flops(layer) -> int:
     if isinstance(layer, layers.Dense):
         return 2 * layer.kernel.shape[0] * layer.kernel.shape[1]
     if isinstance(layer, layers.SeparableConv2D):
-        weights = _size(layer.depthwise_kernel) + _size(layer.pointwise_kernel)
+        weights = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
     elif isinstance(layer, layers.Conv2D):
-        weights = _size(layer.kernel)
+        weights = math.prod(layer.kernel.shape)
     else:
         return 0
     _, height, width, _ = layer.output.shape
     return 2 * weights * height * width  # each weight is used once at each pixel of the output
-
-
-def _size(kernel) -> int:
-    total = 1
-    for length in kernel.shape:
-        total *= length
-    return total
 
 
 def _label(layer) -> str:

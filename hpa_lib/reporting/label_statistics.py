@@ -53,7 +53,7 @@ def cooccurrence(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pair_table(labels: np.ndarray, min_expected: float = 1.0) -> pd.DataFrame:
-    """One row a pair of classes, highest lift first: ``first``, ``second``, ``images``, ``expected``, ``lift``.
+    """One row per pair of classes, highest lift first: ``first``, ``second``, ``images``, ``expected``, ``lift``.
 
     Args:
         labels: uint8 (N, 28).
@@ -76,7 +76,7 @@ def emptiest_fold(labels: np.ndarray, folds: np.ndarray, num_folds: int) -> np.n
 
 
 def baselines(labels: np.ndarray, seed: int = 0) -> pd.DataFrame:
-    """What needs no model: one row a rule, with ``macro_f1``, ``macro_f1_present``, ``micro_f1``, ``sample_f1``.
+    """What needs no model: one row per rule, with ``macro_f1``, ``macro_f1_present``, ``micro_f1``, ``sample_f1``.
 
     Args:
         labels: uint8 (N, 28), the truth that the rules are measured on.
@@ -91,7 +91,7 @@ def baselines(labels: np.ndarray, seed: int = 0) -> pd.DataFrame:
         f"always {atlas.LABELS[0]}": np.arange(len(counts)) == 0,
         "always the three commonest": common,
         "everything": np.ones(len(counts), bool),
-        "a coin a class, by its share": coins,
+        "a coin for each class, by its share": coins,
     }
     preds = {name: np.broadcast_to(rule, labels.shape).astype(np.uint8) for name, rule in rules.items()}
     return pd.DataFrame([{"predict": name, **metrics.summarize(labels, pred)} for name, pred in preds.items()])
@@ -117,7 +117,7 @@ def simulate_f1(
 
     Args:
         shares: float (28,), the share of images with each class.
-        num_images: images a sample.
+        num_images: images per sample.
         recall, precision: in 0..1, the same for all classes.
         draws: samples.
     """

@@ -22,8 +22,8 @@ def judged_part(out: Path) -> tuple[str, str]:
     return ("holdout", "hold-out") if (folds == -1).any() else ("val", "validation")
 
 
-def load_answers(out: Path) -> dict[str, dict[str, np.ndarray]]:
-    """Every finished run's answers on the judged part; read once, used by the tables below.
+def load_judged(out: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Labels, probabilities and label sets of every run that notebook 05 took, on the judged part.
 
     All label sets follow the one rule for empty rows that notebook 05 stored (see ``thresholds``); those named
     ``..._unfilled`` leave empty rows empty, to show what the rule does. Without a hold-out the tuned ones are
@@ -38,27 +38,26 @@ def load_answers(out: Path) -> dict[str, dict[str, np.ndarray]]:
     """
     part, _ = judged_part(out)
     decision = store.load_decision(out, "thresholds")
-    answers = {}
+    judged = {}
     for run in sorted(decision["thresholds"]):
-        ids, probs = store.load_probs(out, run, part)
-        labels, groups = store.load_truth(out, ids)
-        answer = {"labels": labels, "groups": groups, "probs": probs, "half_unfilled": thresholds.apply(probs, 0.5)}
+        labels, probs, groups = store.load_scored(out, run, part)
+        arrays = {"labels": labels, "groups": groups, "probs": probs, "half_unfilled": thresholds.apply(probs, 0.5)}
         if part == "val":
             folds = splits.make_folds(labels, groups, decision["folds"], decision["seed"])
             method, options = thresholds.find_candidate(decision["recommended"])
             tuned = thresholds.cross_fit(labels, probs, folds, method, **options)
         else:
             tuned = thresholds.apply(probs, np.array(decision["thresholds"][run][decision["recommended"]]))
-        answer["tuned_unfilled"] = tuned
+        arrays["tuned_unfilled"] = tuned
         for name in ("half", "tuned"):
-            unfilled = answer[f"{name}_unfilled"]
-            answer[name] = thresholds.fill_empty_rows(unfilled, probs) if decision["fill_empty"] else unfilled
-        answers[run] = answer
-    return answers
+            unfilled = arrays[f"{name}_unfilled"]
+            arrays[name] = thresholds.fill_empty_rows(unfilled, probs) if decision["fill_empty"] else unfilled
+        judged[run] = arrays
+    return judged
 
 
 def notices(out: Path) -> list[str]:
-    """What a reader of the scores must know: how choices were made, runs left out, test images without an answer."""
+    """What a reader of the scores must know: how choices were made, runs left out, test images left out."""
     decision, tuning = store.load_decision(out, "ensemble"), store.load_decision(out, "thresholds")
     rule = "get their most probable class" if tuning["fill_empty"] else "stay empty"
     sentences = [
@@ -84,14 +83,14 @@ def notices(out: Path) -> list[str]:
     return sentences
 
 
-def run_table(out: Path, answers: dict) -> pd.DataFrame:
+def run_table(out: Path, judged: dict) -> pd.DataFrame:
     """Every finished run with its settings, its cost and its scores on the judged part, one row per run.
 
     Columns: run, model, channels, class weights, start, best epoch, minutes, images/s, macro AP, F1 at .5, the same
     with empty rows left empty (unfilled), F1 tuned.
     """
     rows = []
-    for run, answer in answers.items():
+    for run, arrays in judged.items():
         result = store.load_json(out, f"runs/{run}/result.json")
         rows.append(
             {
@@ -103,23 +102,23 @@ def run_table(out: Path, answers: dict) -> pd.DataFrame:
                 "best epoch": int(result["best_epoch"]),
                 "minutes": result["seconds"] / 60,
                 "images/s": result["images_per_second"],
-                "macro AP": metrics.average_precision(answer["labels"], answer["probs"]).mean(),
-                "F1 at .5, unfilled": metrics.macro_f1(answer["labels"], answer["half_unfilled"]),
-                "F1 at .5": metrics.macro_f1(answer["labels"], answer["half"]),
-                "F1 tuned": metrics.macro_f1(answer["labels"], answer["tuned"]),
+                "macro AP": metrics.average_precision(arrays["labels"], arrays["probs"]).mean(),
+                "F1 at .5, unfilled": metrics.macro_f1(arrays["labels"], arrays["half_unfilled"]),
+                "F1 at .5": metrics.macro_f1(arrays["labels"], arrays["half"]),
+                "F1 tuned": metrics.macro_f1(arrays["labels"], arrays["tuned"]),
             }
         )
     return pd.DataFrame(rows)
 
 
-def weights_table(out: Path, answers: dict, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Runs with class weights against their twins without: same settings otherwise, at plain .5. Empty without twins.
+def weights_table(out: Path, judged: dict, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Runs with class weights against their twins without: same settings otherwise, at plain .5. No twins: no rows.
 
     Columns: model, class weights, seeds (how many), without, with (means over the seeds), gain with its 95 % interval
     (low, high; images and, from two seeds on, seeds), each seed's gain, and the gain where empty rows stay empty.
     """
     rows = []
-    for run in answers:
+    for run in judged:
         result = store.load_json(out, f"runs/{run}/result.json")
         row = {"run": run, "settings": _settings_but_weights_and_seed(result)}
         rows.append(row | {name: result[name] for name in ("model", "class_weights", "seed")})
@@ -129,7 +128,7 @@ def weights_table(out: Path, answers: dict, draws: int = 1000, seed: int = 0) ->
     rows = []
     for (_, scheme), pairs in twins.groupby(["settings", "class_weights"], sort=False):
         pairs = pairs.sort_values("seed")
-        without, with_weights = [answers[run] for run in pairs["run_plain"]], [answers[run] for run in pairs["run"]]
+        without, with_weights = [judged[run] for run in pairs["run_plain"]], [judged[run] for run in pairs["run"]]
         row = {"model": pairs["model"].iloc[0], "class weights": scheme, "seeds": len(pairs)}
         rows.append(row | _gain(without, with_weights, ("half", "half"), draws, seed))
     return pd.DataFrame(rows).rename(columns={"before": "without", "after": "with"})
@@ -140,15 +139,15 @@ def _settings_but_weights_and_seed(result: dict) -> str:
     return str(sorted((result["settings"] | same).items()))
 
 
-def thresholds_table(answers: dict, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+def thresholds_table(judged: dict, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Each run at plain .5 and with its tuned thresholds, one row per run, so every seed is shown.
 
     Columns: run, at .5, tuned, gain with its paired 95 % interval (low, high), and the same gain where empty rows stay
     empty (unfilled).
     """
     rows = []
-    for run, answer in answers.items():
-        rows.append({"run": run} | _gain([answer], [answer], ("half", "tuned"), draws, seed))
+    for run, arrays in judged.items():
+        rows.append({"run": run} | _gain([arrays], [arrays], ("half", "tuned"), draws, seed))
     return pd.DataFrame(rows).drop(columns="each seed").rename(columns={"before": "at .5", "after": "tuned"})
 
 
@@ -156,17 +155,17 @@ def _gain(before: Sequence[dict], after: Sequence[dict], names: tuple[str, str],
     """What the label sets ``names[1]`` of ``after`` gain over ``names[0]`` of ``before``, as means over the seeds.
 
     Args:
-        before, after: one answer for each seed, in the same order and on the same images.
-        names: keys of the label sets in the answers, such as ``("half", "tuned")``.
+        before, after: entries of ``load_judged``, one for each seed, in the same order and on the same images.
+        names: keys of their label sets, such as ``("half", "tuned")``.
 
     Returns:
         ``before`` and ``after`` (macro F1), ``gain`` with its interval ``low``, ``high`` (``bootstrap.over_seeds``),
         ``each seed`` (their gains as a text) and ``gain, unfilled``.
     """
     values, resampled = [], []
-    for base, answer in zip(before, after, strict=True):
-        options = {"groups": answer["groups"], "draws": draws, "seed": seed}
-        gains, value = bootstrap.resample_gains(answer["labels"], answer[names[1]], base[names[0]], **options)
+    for base, arrays in zip(before, after, strict=True):
+        options = {"groups": arrays["groups"], "draws": draws, "seed": seed}
+        gains, value = bootstrap.resample_gains(arrays["labels"], arrays[names[1]], base[names[0]], **options)
         values.append(value)
         resampled.append(gains)
     gain = bootstrap.over_seeds(np.array(values), np.array(resampled))
@@ -176,8 +175,8 @@ def _gain(before: Sequence[dict], after: Sequence[dict], names: tuple[str, str],
     return row | {"gain, unfilled": unfilled}
 
 
-def _mean_f1(answers: Sequence[dict], name: str) -> float:
-    return float(np.mean([metrics.macro_f1(answer["labels"], answer[name]) for answer in answers]))
+def _mean_f1(judged: Sequence[dict], name: str) -> float:
+    return float(np.mean([metrics.macro_f1(arrays["labels"], arrays[name]) for arrays in judged]))
 
 
 def summary_table(out: Path, runs: pd.DataFrame) -> pd.DataFrame:
@@ -205,14 +204,14 @@ def summary_table(out: Path, runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "at .5", "with thresholds"])
 
 
-def rare_table(out: Path, answers: dict, number: int = 10) -> pd.DataFrame:
+def rare_table(out: Path, judged: dict, number: int = 10) -> pd.DataFrame:
     """How often the rarest classes are predicted at plain .5: class, true (images that have it), one column per run."""
     _, labels, _, folds = store.load_split(out)
     rarest = np.argsort(labels[folds >= 0].sum(axis=0, dtype=int), kind="stable")[:number]
     table = pd.DataFrame({"class": [atlas.LABELS[label] for label in rarest]})
-    for run, answer in answers.items():
-        table["true"] = answer["labels"][:, rarest].sum(axis=0, dtype=int)
-        table[run] = answer["half"][:, rarest].sum(axis=0, dtype=int)
+    for run, arrays in judged.items():
+        table["true"] = arrays["labels"][:, rarest].sum(axis=0, dtype=int)
+        table[run] = arrays["half"][:, rarest].sum(axis=0, dtype=int)
     return table
 
 

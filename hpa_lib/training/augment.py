@@ -20,6 +20,7 @@ import imgaug.augmenters as iaa
 
 AUGMENTS = ("none", "turns", "study", "strong")
 MIXES = ("none", "mixup", "cutmix")
+MIX_ALPHA = 0.4  # of the Beta distribution of the shares; larger mixes more evenly
 EXACT_TURNS = {0: 3, 1: 2, 2: 1}  # operation of ``study_pipeline`` -> the ``turn`` that gives the very same pixels
 
 
@@ -38,7 +39,7 @@ def study_pipeline() -> iaa.Augmenter:
 
 
 def strong_pipeline() -> iaa.Augmenter:
-    """What ``strong`` does after its turn: shift, scale and shear, gamma and gain a channel, now and then holes."""
+    """What ``strong`` does after its turn: shift, scale and shear, gamma and gain per channel, now and then holes."""
     return iaa.Sequential(
         [
             iaa.Affine(
@@ -125,7 +126,7 @@ def _augment_one(augmenter: iaa.Augmenter, image: np.ndarray, seed: int) -> np.n
     return augmenter(image=image)
 
 
-def mix_images(images: np.ndarray, labels: np.ndarray, name: str, rng: np.random.Generator, alpha: float = 0.4):
+def mix_images(images: np.ndarray, labels: np.ndarray, name: str, rng: np.random.Generator):
     """Each image of a batch mixed with another one, its labels in the same proportion.
 
     ``mixup`` blends the whole images (Zhang et al. 2018); ``cutmix`` pastes a rectangle (Yun et al. 2019).
@@ -135,7 +136,6 @@ def mix_images(images: np.ndarray, labels: np.ndarray, name: str, rng: np.random
         labels: float32 (B, 28) in [0, 1].
         name: one of ``MIXES``.
         rng: random numbers of this batch.
-        alpha: of the Beta distribution of the shares; larger mixes more evenly.
 
     Returns:
         images uint8 (B, S, S, C) and labels float32 (B, 28), now soft.
@@ -148,7 +148,7 @@ def mix_images(images: np.ndarray, labels: np.ndarray, name: str, rng: np.random
     if name not in MIXES:
         raise ValueError(f"mix {name!r}: use one of {', '.join(MIXES)}")
     partner = rng.permutation(len(images))
-    share = float(rng.beta(alpha, alpha))  # of the image itself
+    share = float(rng.beta(MIX_ALPHA, MIX_ALPHA))  # of the image itself
     if name == "mixup":
         blend = share * images.astype(np.float32) + (1 - share) * images[partner]
         mixed = np.round(blend).astype(np.uint8)

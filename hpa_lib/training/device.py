@@ -1,14 +1,14 @@
 """Where the network runs, in which precision, and the values that follow from it.
 
-TensorFlow is named here, in ``models.norm`` and where weight files are read, and nowhere else.
+TensorFlow is named here, in ``models.layers`` and where weight files are read, and nowhere else.
 """
 
 import contextlib
-import os
 from pathlib import Path
 
 import keras
 
+from hpa_lib.data import parallel
 from hpa_lib.training import startup
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
@@ -38,7 +38,7 @@ def setup(precision: str = "auto", seed: int = 0, model: str = "") -> dict:
         model: the network's name in ``models.MODELS``; one that is not in the table gets float32 on a CPU.
 
     Returns:
-        A record for ``result.json``: backend, device, precision, GPUs, cores.
+        A record for ``result.json``: ``backend``, ``device``, ``gpus`` (how many) and ``precision``.
 
     Raises:
         ValueError: an unknown precision, or a Keras backend or image format that the models do not support.
@@ -52,7 +52,7 @@ def setup(precision: str = "auto", seed: int = 0, model: str = "") -> dict:
     keras.utils.set_random_seed(seed)
     return {
         "backend": keras.backend.backend(),
-        "device": ", ".join(name for name, _ in gpus) if gpus else f"CPU, {os.cpu_count()} cores",
+        "device": ", ".join(name for name, _ in gpus) if gpus else f"CPU, {parallel.count_cores()} cores",
         "gpus": len(gpus),
         "precision": chosen,
     }
@@ -72,7 +72,7 @@ def resolve(
 
     - learning rate: ``FROM_SCRATCH`` of the network, a tenth of it with pretrained weights;
     - batch size: ``FROM_SCRATCH`` of the network on a CPU, 64 on a GPU;
-    - workers: 2 on a CPU, where they compete with the step; on a GPU one per core, 16 at the most;
+    - workers: 2 on a CPU, where they compete with the step; on a GPU one per core that is lent, 2 to 16;
     - XLA: on a GPU, and always with JAX, which is slow without; TensorFlow's convolutions on a CPU are slower with it.
 
     Args:
@@ -83,7 +83,7 @@ def resolve(
         jit: ``auto``, ``on`` or ``off``.
 
     Returns:
-        ``learning_rate``, ``batch_size``, ``workers`` and ``jit_compile``. The first two belong into ``settings``.
+        ``learning_rate``, ``batch_size``, ``workers`` and ``jit_compile``. The first two belong in ``settings``.
 
     Raises:
         ValueError: an unknown network, an unknown ``jit``, or a negative number.
@@ -97,7 +97,7 @@ def resolve(
     return {
         "learning_rate": learning_rate or scratch["learning_rate"] * tenth,
         "batch_size": batch_size or (64 if on_gpu else scratch["batch_size"]),
-        "workers": workers or (min(max(os.cpu_count() or 2, 2), 16) if on_gpu else 2),
+        "workers": workers or (min(max(parallel.count_cores(), 2), 16) if on_gpu else 2),
         "jit_compile": on_gpu or hardware["backend"] == "jax" if jit == "auto" else jit == "on",
     }
 
@@ -127,11 +127,10 @@ def _gpus() -> list[tuple[str, float]]:
         with contextlib.suppress(RuntimeError):  # too late once a model ran in this process: the first call counts
             tf.config.experimental.set_memory_growth(gpu, True)
     details = [tf.config.experimental.get_device_details(gpu) for gpu in found]
-    return [(gpu.get("device_name", "GPU"), _number(gpu.get("compute_capability", (0, 0)))) for gpu in details]
-
-
-def _number(capability: tuple[int, int]) -> float:
-    return float(f"{capability[0]}.{capability[1]}")
+    return [
+        (gpu.get("device_name", "GPU"), float("{}.{}".format(*gpu.get("compute_capability", (0, 0)))))
+        for gpu in details
+    ]
 
 
 def _choose_precision(gpus: list[tuple[str, float]], model: str) -> str:

@@ -6,12 +6,12 @@ SCHEMES = ("none", "inverse", "sqrt", "effective")
 
 
 def class_weights(counts: np.ndarray, scheme: str = "sqrt", cap: float = 12.0, beta: float = 0.999) -> np.ndarray:
-    """One weight a class, 1 for the most common one and larger for rarer ones.
+    """One weight per class, 1 for the most common one and larger for rarer ones.
 
     ``none`` gives 1 to all; ``inverse`` gives ``n_max / n``; ``sqrt`` its square root; ``effective`` the inverse of
     the effective number of samples ``(1 - beta^n) / (1 - beta)`` (Cui et al. 2019, "Class-Balanced Loss Based on
     Effective Number of Samples", eq. 2), scaled in the same way. Weights above ``cap`` are cut to it: 12,885 : 11
-    would otherwise let each Rods & rings image shout 1,171 times.
+    would otherwise let each Rods & rings image count 1,171 times.
 
     Args:
         counts: int (C,), images of each class in the training part; 0 counts as 1.
@@ -27,7 +27,7 @@ def class_weights(counts: np.ndarray, scheme: str = "sqrt", cap: float = 12.0, b
     """
     counts = np.asarray(counts, float)
     if counts.ndim != 1 or (counts < 0).any():
-        raise ValueError(f"counts {counts.tolist()}: give one number >= 0 a class")
+        raise ValueError(f"counts {counts.tolist()}: give each class a number >= 0")
     if "," in scheme:
         return _hand_set(scheme, len(counts))
     if scheme not in SCHEMES:
@@ -82,7 +82,7 @@ def describe_sampling(sampling: np.ndarray | None) -> str:
     return f"An epoch draws {count} times with replacement: about {different:.0f} images, each {times} on average."
 
 
-def prior_logits(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def prior_logits(labels: np.ndarray, class_weights: np.ndarray) -> np.ndarray:
     """The logits of a model that knows nothing but how common each class is: where a fresh network should start.
 
     From zero, the first epochs only teach 28 times "this is rare" (Lin et al. 2017, "Focal Loss for Dense Object
@@ -90,11 +90,11 @@ def prior_logits(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
     Args:
         labels: (N, C) multi-hot, of the training part.
-        weights: float (C,), from ``class_weights``.
+        class_weights: float (C,), from ``class_weights``.
 
     Returns:
         float32 (C,).
     """
-    present = weights * np.maximum(np.asarray(labels).sum(axis=0, dtype=float), 0.5)
+    present = class_weights * np.maximum(np.asarray(labels).sum(axis=0, dtype=float), 0.5)
     absent = np.maximum((1 - np.asarray(labels, float)).sum(axis=0), 0.5)
     return np.log(present / absent).astype(np.float32)

@@ -8,7 +8,7 @@ label. Here the weight of class j touches the terms of class j alone, in one of 
 - the losses of a whole batch (``soft_f1``, ``lovasz``): the weighted mean of the classes' terms. Only the ratios of
   the weights count, so a sum such as ``bce+soft_f1`` keeps its balance whatever their mean is.
 
-Every loss takes ``labels`` (N, C) in [0, 1] (soft after mixup), ``logits`` (N, C) and ``weights`` (C,), and gives
+Every loss takes ``labels`` (N, C) in [0, 1] (soft after mixup), ``logits`` (N, C) and ``class_weights`` (C,), and gives
 float32 (N,) or, for the batch losses, the same value N times. All are finite for logits of any size.
 """
 
@@ -18,34 +18,33 @@ import numpy as np
 from keras import ops
 
 
-def bce(labels, logits, weights):
-    """Binary cross-entropy a class, mean over the classes: ``w y softplus(-x) + (1 - y) softplus(x)``."""
-    terms = weights * labels * ops.softplus(-logits) + (1 - labels) * ops.softplus(logits)
+def bce(labels, logits, class_weights):
+    """Binary cross-entropy, mean over the classes: ``w y softplus(-x) + (1 - y) softplus(x)``."""
+    terms = class_weights * labels * ops.softplus(-logits) + (1 - labels) * ops.softplus(logits)
     return ops.mean(terms, axis=1)
 
 
-def focal(labels, logits, weights, gamma: float = 2.0):
+def focal(labels, logits, class_weights, gamma: float = 2.0):
     """Focal loss (Lin et al. 2017, "Focal Loss for Dense Object Detection", eq. 4); ``gamma`` 0 is ``bce``.
 
     ``(1 - p)^gamma`` is written as ``exp(gamma log sigmoid(-x))``, which cannot overflow.
     """
     positive = ops.exp(gamma * ops.log_sigmoid(-logits)) * ops.softplus(-logits)
     negative = ops.exp(gamma * ops.log_sigmoid(logits)) * ops.softplus(logits)
-    return ops.mean(weights * labels * positive + (1 - labels) * negative, axis=1)
+    return ops.mean(class_weights * labels * positive + (1 - labels) * negative, axis=1)
 
 
-def asymmetric(labels, logits, weights, gamma_positive: float = 0.0, gamma_negative: float = 4.0, margin: float = 0.05):
-    """Asymmetric loss (Ridnik et al. 2021, "Asymmetric Loss For Multi-Label Classification", eq. 7).
+def asymmetric(labels, logits, class_weights):
+    """Asymmetric loss (Ridnik et al. 2021, "Asymmetric Loss For Multi-Label Classification", eq. 7), gammas 0 and 4.
 
-    Easy negatives (probability below ``margin``) cost nothing: with 28 labels per image nearly all are negatives.
+    Easy negatives (probability below the margin .05) cost nothing: with 28 labels per image nearly all are negatives.
     """
-    positive = ops.exp(gamma_positive * ops.log_sigmoid(-logits)) * ops.softplus(-logits)
-    shifted = ops.maximum(ops.sigmoid(logits) - margin, 0.0)
-    negative = shifted**gamma_negative * -ops.log(1 - shifted)
-    return ops.mean(weights * labels * positive + (1 - labels) * negative, axis=1)
+    shifted = ops.maximum(ops.sigmoid(logits) - 0.05, 0.0)
+    negative = shifted**4.0 * -ops.log(1 - shifted)
+    return ops.mean(class_weights * labels * ops.softplus(-logits) + (1 - labels) * negative, axis=1)
 
 
-def soft_f1(labels, logits, weights):
+def soft_f1(labels, logits, class_weights):
     """One minus the macro F1 of the batch with probabilities in place of decisions (the study's ``f1_loss``).
 
     A class that is absent from the batch adds the constant 1 and has no gradient: without a positive its F1 is 0
@@ -57,18 +56,18 @@ def soft_f1(labels, logits, weights):
     true_positives = ops.sum(labels * probs, axis=0)  # (C,)
     total = ops.sum(labels, axis=0) + ops.sum(probs, axis=0)
     f1 = 2 * true_positives / (total + 1e-7)
-    return _per_image(_weighted_mean(1 - f1, weights), logits)
+    return _per_image(_weighted_mean(1 - f1, class_weights), logits)
 
 
-def lovasz(labels, logits, weights):
-    """Symmetric Lovasz hinge: a surrogate of the Jaccard index, a class at a time over the batch.
+def lovasz(labels, logits, class_weights):
+    """Symmetric Lovasz hinge: a surrogate of the Jaccard index of each class over the batch.
 
     Berman et al. 2018, "The Lovasz-Softmax loss", eq. 9 with the hinge errors of section 3.1; the mean of the loss
     of the positives and that of the negatives. Labels are taken as 0 or 1 (soft ones are rounded).
     """
     labels = ops.round(labels)
     both = (_lovasz_hinge(labels, logits) + _lovasz_hinge(1 - labels, -logits)) / 2  # (C,)
-    return _per_image(_weighted_mean(both, weights), logits)
+    return _per_image(_weighted_mean(both, class_weights), logits)
 
 
 def _lovasz_hinge(labels, logits):
@@ -84,8 +83,8 @@ def _lovasz_hinge(labels, logits):
     return ops.sum(ops.relu(errors) * ops.stop_gradient(steps), axis=0)
 
 
-def _weighted_mean(terms, weights):
-    return ops.sum(weights * terms) / ops.sum(weights)
+def _weighted_mean(terms, class_weights):
+    return ops.sum(class_weights * terms) / ops.sum(class_weights)
 
 
 def _per_image(value, logits):
@@ -96,18 +95,18 @@ WHOLE_BATCH = ("soft_f1", "lovasz")
 LOSSES = {"bce": bce, "focal": focal, "asymmetric": asymmetric, "soft_f1": soft_f1, "lovasz": lovasz}
 
 
-def make_loss(name: str, weights: np.ndarray) -> Callable:
+def make_loss(name: str, class_weights: np.ndarray) -> Callable:
     """A loss ``(labels, logits) -> (N,)`` for ``model.compile``.
 
     Args:
         name: one of ``LOSSES``, or a plain sum such as ``"bce+soft_f1"``.
-        weights: float (C,), from ``imbalance.class_weights``.
+        class_weights: float (C,), from ``imbalance.class_weights``.
 
     Raises:
         ValueError: an unknown name.
     """
     parts = _parts(name)
-    class_weights = np.asarray(weights, np.float32)
+    class_weights = np.asarray(class_weights, np.float32)
 
     def loss(labels, logits):
         labels, logits = ops.cast(labels, "float32"), ops.cast(logits, "float32")
@@ -117,20 +116,20 @@ def make_loss(name: str, weights: np.ndarray) -> Callable:
     return loss
 
 
-def describe_weights(name: str, weights: np.ndarray) -> str:
+def describe_weights(name: str, class_weights: np.ndarray) -> str:
     """What the class weights do in a loss, in one sentence.
 
     Args:
-        name, weights: as for ``make_loss``.
+        name, class_weights: as for ``make_loss``.
     """
     parts = _parts(name)
-    if np.min(weights) == np.max(weights):
-        return f"All classes weigh {np.min(weights):.3g} in {name}."
+    if np.min(class_weights) == np.max(class_weights):
+        return f"All classes weigh {np.min(class_weights):.3g} in {name}."
     single = [part for part in parts if part not in WHOLE_BATCH]
     whole = [part for part in parts if part in WHOLE_BATCH]
     uses = ["they multiply the positive terms of " + " and ".join(single)] * bool(single)
     uses += ["they set the share of each class in " + " and ".join(whole)] * bool(whole)
-    return f"Class weights from {np.min(weights):.3g} to {np.max(weights):.3g}: {'; '.join(uses)}."
+    return f"Class weights from {np.min(class_weights):.3g} to {np.max(class_weights):.3g}: {'; '.join(uses)}."
 
 
 def _parts(name: str) -> list[str]:

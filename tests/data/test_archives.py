@@ -68,8 +68,11 @@ def test_a_part_that_is_unpacked_already_is_used(tiny_dataset, tmp_path):
     assert checks.check(unpacked, progress=False).empty
 
 
-def test_an_unpacked_folder_is_used_as_it_is(tiny_dataset, tmp_path):
+def test_an_unpacked_folder_is_used_as_it_is(tiny_dataset, tmp_path, monkeypatch):
     data = tiny_dataset()
+    monkeypatch.setenv("HOME", str(data.parent))
+    monkeypatch.setenv("USERPROFILE", str(data.parent))  # the same on Windows
+    assert archives.unpack_data(f"~/{data.name}", tmp_path / "unpacked") == data
     assert archives.unpack_data(data, tmp_path / "unpacked") == data
     assert not (tmp_path / "unpacked").exists()
 

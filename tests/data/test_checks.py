@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpa_lib import __main__, atlas
+from hpa_lib import __main__, atlas, store
 from hpa_lib.data import cache, checks, kaggle, layout, png
 from hpa_lib.decisions import submission
 
@@ -623,7 +623,7 @@ def test_tables_as_other_programs_save_them_are_read_everywhere_alike(tiny_datas
     test_ids = checks.select(data, findings)[2]
     assert test_ids.tolist() == submission.read_ids(data / "sample_submission.csv").tolist()
     preds = np.eye(28, dtype=np.uint8)[:3]
-    path = submission.write(data / "mine.csv", test_ids, preds, data / "sample_submission.csv")
+    path = store.save_table(data, "mine.csv", submission.make_table(test_ids, preds, test_ids))
     assert submission.check(path, data / "sample_submission.csv") == []
 
 

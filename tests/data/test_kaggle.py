@@ -345,6 +345,8 @@ def test_data_that_has_changed_since_notebook_00_is_refused(tiny_dataset):
     data = tiny_dataset()
     description = {"data_hash": kaggle.fingerprint(data)}
     kaggle.check_unchanged(data, description)
+    with pytest.raises(ValueError, match=r"the data folder .*moved is not there: set DATA to where it is now"):
+        kaggle.check_unchanged(data / "moved", description)
     with open(data / "sample_submission.csv", "a", encoding="utf-8") as table:
         table.write("another,0\n")
     with pytest.raises(ValueError, match="has changed since notebook 00 read it: run 00_data.ipynb again"):

@@ -121,7 +121,7 @@ def test_random_folds_are_equal_in_size_and_keep_groups():
 def test_count_table_adds_up():
     labels = rare_labels(400)
     folds = splits.make_split(labels, np.arange(400), 3, 0.25, seed=0)
-    table = splits.count_table(labels, folds)
+    table = splits.count_by_fold(labels, folds)
     assert list(table.columns) == ["class", "all", "holdout", "fold 0", "fold 1", "fold 2"]
     np.testing.assert_array_equal(table["all"], labels.sum(axis=0))
     np.testing.assert_array_equal(table.iloc[:, 2:].sum(axis=1), table["all"])

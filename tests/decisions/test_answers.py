@@ -42,6 +42,9 @@ def test_averages_follow_the_members_and_out_of_fold_ones_differ_from_fitted_one
     assert list(averaged) == ["a", "b", "c", "mean", "geometric mean", "rank mean", "weighted mean", "stacked"]
     probs_list = list(probs["val"].values())
     np.testing.assert_array_equal(averaged["stacked"], ensemble.stack(probs_list, fitted["stacked"]))
+    united = answers.combine_labels(dict.fromkeys("abc", labels), ["a", "b", "c"], ["a", "b"])
+    words = {name for name in [*averaged, *united] if " " not in name} - set("abc")
+    assert words <= set(store.TAKEN)  # no run may have the name of an ensemble
     crossed = answers.fit_out_of_fold(labels, probs["val"], FOLDS)
     assert list(crossed) == ["weighted mean", "stacked"]
     expected = ensemble.out_of_fold(labels, probs_list, FOLDS, ensemble.fit_stacker, ensemble.stack)

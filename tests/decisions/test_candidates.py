@@ -16,20 +16,19 @@ def folder(tmp_path_factory):
 
 
 def test_each_run_is_loaded_with_the_truth_of_its_images(folder):
-    scored = candidates.load_scored(folder, list(fake_runs.RUNS), "holdout")
-    assert list(scored) == list(fake_runs.RUNS)
-    ids, probs = store.load_probs(folder, "densenet-rgby-none", "holdout")
-    for array, expected in zip(scored["densenet-rgby-none"], (None, probs, None), strict=True):
-        assert len(array) == len(ids) and (expected is None or (array == expected).all())
-    np.testing.assert_array_equal(scored["densenet-rgby-none"][0], store.load_truth(folder, ids)[0])
+    labels, probs, groups = store.load_scored(folder, "densenet-rgby-none", "holdout")
+    ids, expected = store.load_probs(folder, "densenet-rgby-none", "holdout")
+    np.testing.assert_array_equal(probs, expected)
+    for array, expected in zip((labels, groups), store.load_truth(folder, ids), strict=True):
+        np.testing.assert_array_equal(array, expected)
 
 
 @pytest.mark.parametrize("has_holdout", [True, False])
 @pytest.mark.parametrize("fill_empty", [True, False])
 def test_every_candidate_is_tuned_cross_fitted_and_judged_by_one_rule(folder, has_holdout, fill_empty):
     run = "resnet18-rgby-none"
-    labels, probs, _ = candidates.load_scored(folder, [run], "val")[run]
-    _, holdout_probs, _ = candidates.load_scored(folder, [run], "holdout")[run]
+    labels, probs, _ = store.load_scored(folder, run, "val")
+    _, holdout_probs, _ = store.load_scored(folder, run, "holdout")
     probs, holdout_probs, folds = probs / 3, holdout_probs / 3, np.arange(len(labels)) % 3  # .5 leaves all rows empty
     table = candidates.evaluate(labels, probs, folds, holdout_probs if has_holdout else None, fill_empty)
     assert table["name"].tolist() == list(thresholds.CANDIDATES)

@@ -42,7 +42,8 @@ def test_written_in_the_samples_order_and_read_back(tmp_path_factory, seed):
     preds[~preds.any(axis=1), 0] = 1
     sample = write_text(folder / "sample.csv", HEADER + "".join(f"{image_id},0\n" for image_id in ids))
     order = generator.permutation(30)
-    path = submission.write(folder / "mine.csv", ids[order], preds[order], sample)
+    table = submission.make_table(ids[order], preds[order], submission.read_ids(sample))
+    path = store.save_table(folder, "mine.csv", table)
     back_ids, back = submission.read(path)
     np.testing.assert_array_equal(back, preds)
     assert back_ids.tolist() == ids.tolist() and submission.check(path, sample) == []
@@ -68,7 +69,7 @@ def test_a_byte_order_mark_is_read_past_in_every_table(tmp_path, sample):
         (HEADER + "id-1,25\nid-3,16 0\nid-2,0\nid-0,1\n", "another order than the sample's, first at row 1 (id-1"),
         (HEADER + "id-3,0\nid-1,25\nid-2,0\n", "1 image of the sample missing in the submission, first id-0"),
         (GOOD + "id-9,0\n", "1 image of the submission not in the sample, first id-9"),
-        (GOOD + "id-0,0\n", "1 row of the submission with an Id that stood above, first id-0"),
+        (GOOD + "id-0,0\n", "1 repeated Id in the submission, first id-0"),
         (GOOD.replace("16 0", "28"), "first id-3: label '28'"),
         (GOOD.replace("16 0", "-1"), "label '-1'"),
         (GOOD.replace("16 0", "0.0"), "label '0.0'"),
@@ -147,7 +148,7 @@ def test_score_is_macro_f1_with_an_interval(tmp_path):
         ("Id,Target\nid-3,0\nid-1,0\nid-2,0\n", "1 image of the submission not in the truth, first id-0"),
         ("Id,Target\nid-3,0\nid-1,0\nid-2,0\nid-0,0\nid-9,1\n", "1 image of the truth missing"),
         ("Id,Predicted\nid-3,0\n", "must be Id,Target"),
-        ("Id,Target\nid-3,0\nid-3,0\n", "with an Id that stood above"),
+        ("Id,Target\nid-3,0\nid-3,0\n", "1 repeated Id in truth.csv"),
         ("Id,Target\nid-3,0 28\n", "label '28'"),
     ],
 )
@@ -160,7 +161,7 @@ def test_score_refuses_what_kaggle_would_score_as_nonsense(tmp_path, truth, word
 @pytest.mark.parametrize(
     ("ids", "words"),
     [
-        (["id-3", "id-1", "id-2", "id-2"], "stood above, first id-2"),
+        (["id-3", "id-1", "id-2", "id-2"], "1 repeated Id in the predictions, first id-2"),
         (["id-3", "id-1", "id-2", "id-5"], "first id-0"),
         (["id-3", "id-1", "id-2"], "3 ids for 4 rows"),
     ],

@@ -58,7 +58,7 @@ def test_emptiest_fold_by_hand():
     folds = np.array([0, 0, 1, 1, 1, -1])
     fewest = label_statistics.emptiest_fold(LABELS, folds, 2)
     assert (fewest[0], fewest[25], fewest[27]) == (2, 0, 0)
-    table = splits.count_table(LABELS, folds)[["fold 0", "fold 1"]]
+    table = splits.count_by_fold(LABELS, folds)[["fold 0", "fold 1"]]
     np.testing.assert_array_equal(fewest, table.min(axis=1))
 
 
@@ -153,7 +153,7 @@ def test_each_baseline_predicts_what_its_name_says():
         preds = np.isin(np.arange(28), classes) * np.ones_like(labels)
         assert table.loc[name].to_dict() == pytest.approx(metrics.summarize(labels, preds))
     coins = np.random.default_rng(3).random(labels.shape) < labels.mean(axis=0)
-    assert table.loc["a coin a class, by its share"].to_dict() == pytest.approx(metrics.summarize(labels, coins))
+    assert table.loc["a coin for each class, by its share"].to_dict() == pytest.approx(metrics.summarize(labels, coins))
 
 
 def test_batches_are_shuffled_by_the_seed():

@@ -44,8 +44,8 @@ def complete(out):
 
 
 @pytest.fixture(scope="module")
-def answers(out):
-    return tables.load_answers(out)
+def judged(out):
+    return tables.load_judged(out)
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,8 @@ def out(tmp_path_factory):
     return folder / "out"
 
 
-def test_scores_come_from_the_stored_holdout(out, answers):
-    table = tables.run_table(out, answers).set_index("run")
+def test_scores_come_from_the_stored_holdout(out, judged):
+    table = tables.run_table(out, judged).set_index("run")
     ids, probs = store.load_probs(out, "resnet18-rgby-sqrt", "holdout")
     labels, _ = store.load_truth(out, ids)
     row = table.loc["resnet18-rgby-sqrt"]
@@ -72,12 +72,12 @@ def test_one_rule_for_empty_rows_holds_for_every_label_set_that_is_compared(out,
     folder = shutil.copytree(out, tmp_path / "out")
     decision = store.load_json(folder, "decisions/thresholds.json")
     store.save_json(folder, "decisions/thresholds.json", decision | {"fill_empty": fill})
-    for run, answer in tables.load_answers(folder).items():
+    for run, arrays in tables.load_judged(folder).items():
         limits = np.array(decision["thresholds"][run]["global"])
         for name, chosen in (("half", 0.5), ("tuned", limits)):
-            np.testing.assert_array_equal(answer[name], thresholds.apply(answer["probs"], chosen, fill))
-            np.testing.assert_array_equal(answer[f"{name}_unfilled"], thresholds.apply(answer["probs"], chosen))
-        assert (answer["half"].sum(axis=1) == 0).any() != fill and (answer["tuned"] != answer["half"]).any()
+            np.testing.assert_array_equal(arrays[name], thresholds.apply(arrays["probs"], chosen, fill))
+            np.testing.assert_array_equal(arrays[f"{name}_unfilled"], thresholds.apply(arrays["probs"], chosen))
+        assert (arrays["half"].sum(axis=1) == 0).any() != fill and (arrays["tuned"] != arrays["half"]).any()
 
 
 def test_without_a_holdout_nothing_is_scored_on_the_images_it_was_tuned_on(tmp_path):
@@ -88,21 +88,21 @@ def test_without_a_holdout_nothing_is_scored_on_the_images_it_was_tuned_on(tmp_p
         method, options = thresholds.CANDIDATES[name]
         decision = store.load_json(out, "decisions/thresholds.json")
         store.save_json(out, "decisions/thresholds.json", decision | {"recommended": name, "options": {"own": "exact"}})
-        for answer in tables.load_answers(out).values():
-            folds = splits.make_folds(answer["labels"], answer["groups"], 4, 0)
-            fair = thresholds.cross_fit(answer["labels"], answer["probs"], folds, method, True, **options)
-            np.testing.assert_array_equal(answer["tuned"], fair)
+        for arrays in tables.load_judged(out).values():
+            folds = splits.make_folds(arrays["labels"], arrays["groups"], 4, 0)
+            fair = thresholds.cross_fit(arrays["labels"], arrays["probs"], folds, method, True, **options)
+            np.testing.assert_array_equal(arrays["tuned"], fair)
 
 
-def test_a_run_is_compared_with_its_twin_without_weights_only(out, answers):
-    table = tables.weights_table(out, answers, draws=50)
+def test_a_run_is_compared_with_its_twin_without_weights_only(out, judged):
+    table = tables.weights_table(out, judged, draws=50)
     assert table[["model", "class weights", "seeds"]].values.tolist() == [["densenet", "sqrt", 1]]
     row = table.iloc[0]
     assert row["gain"] == pytest.approx(row["with"] - row["without"]) and row["low"] <= row["gain"] <= row["high"]
-    runs = tables.run_table(out, answers).set_index("run")["F1 at .5, unfilled"]
+    runs = tables.run_table(out, judged).set_index("run")["F1 at .5, unfilled"]
     assert row["gain, unfilled"] == pytest.approx(runs["densenet-rgby-sqrt"] - runs["densenet-rgby-none"])
-    halves = [answers[run]["half"] for run in ("densenet-rgby-sqrt", "densenet-rgby-none")]
-    labels, groups = answers["densenet-rgby-sqrt"]["labels"], answers["densenet-rgby-sqrt"]["groups"]
+    halves = [judged[run]["half"] for run in ("densenet-rgby-sqrt", "densenet-rgby-none")]
+    labels, groups = judged["densenet-rgby-sqrt"]["labels"], judged["densenet-rgby-sqrt"]["groups"]
     alone = bootstrap.paired(labels, *halves, groups=groups, draws=50)
     assert (row["low"], row["high"]) == pytest.approx((alone["low"], alone["high"]))
 
@@ -111,7 +111,7 @@ def test_runs_predicted_with_other_turns_are_no_twins(out, tmp_path):
     folder = shutil.copytree(out, tmp_path / "out")
     result = store.load_json(folder, "runs/densenet-rgby-sqrt/result.json")
     store.save_json(folder, "runs/densenet-rgby-sqrt/result.json", result | {"tta": 8})
-    assert tables.weights_table(folder, tables.load_answers(folder), draws=10).empty
+    assert tables.weights_table(folder, tables.load_judged(folder), draws=10).empty
 
 
 def test_twins_of_several_seeds_make_one_row_whose_interval_contains_the_seeds(out, tmp_path):
@@ -129,11 +129,11 @@ def test_twins_of_several_seeds_make_one_row_whose_interval_contains_the_seeds(o
     decision["thresholds"] |= dict.fromkeys(new, decision["thresholds"]["densenet-rgby-none"])
     decision["runs"] |= store.digest_runs(folder, new)
     store.save_json(folder, "decisions/thresholds.json", decision)
-    answers = tables.load_answers(folder)
-    row = tables.weights_table(folder, answers, draws=50).set_index("model").loc["densenet"]
+    judged = tables.load_judged(folder)
+    row = tables.weights_table(folder, judged, draws=50).set_index("model").loc["densenet"]
     gains = [
-        metrics.macro_f1(answers[f"densenet-rgby-sqrt{end}"]["labels"], answers[f"densenet-rgby-sqrt{end}"]["half"])
-        - metrics.macro_f1(answers[f"densenet-rgby-none{end}"]["labels"], answers[f"densenet-rgby-none{end}"]["half"])
+        metrics.macro_f1(judged[f"densenet-rgby-sqrt{end}"]["labels"], judged[f"densenet-rgby-sqrt{end}"]["half"])
+        - metrics.macro_f1(judged[f"densenet-rgby-none{end}"]["labels"], judged[f"densenet-rgby-none{end}"]["half"])
         for end in ("", "-seed1")
     ]
     assert row["seeds"] == 2 and row["gain"] == pytest.approx(np.mean(gains))
@@ -141,36 +141,36 @@ def test_twins_of_several_seeds_make_one_row_whose_interval_contains_the_seeds(o
     assert row["high"] - row["gain"] > 12 * np.std(gains, ddof=1) / np.sqrt(2)  # Student's t of one degree of freedom
 
 
-def test_thresholds_table_and_summary_agree_with_the_runs(out, answers):
-    runs = tables.run_table(out, answers)
-    tuned = tables.thresholds_table(answers, draws=50)
+def test_thresholds_table_and_summary_agree_with_the_runs(out, judged):
+    runs = tables.run_table(out, judged)
+    tuned = tables.thresholds_table(judged, draws=50)
     assert tuned["tuned"].tolist() == runs["F1 tuned"].tolist() and tuned["at .5"].tolist() == runs["F1 at .5"].tolist()
     assert tuned["gain"].to_numpy() == pytest.approx((runs["F1 tuned"] - runs["F1 at .5"]).to_numpy())
-    bare = [metrics.macro_f1(answer["labels"], answer["tuned_unfilled"]) for answer in answers.values()]
+    bare = [metrics.macro_f1(arrays["labels"], arrays["tuned_unfilled"]) for arrays in judged.values()]
     assert tuned["gain, unfilled"].to_numpy() == pytest.approx(bare - runs["F1 at .5, unfilled"].to_numpy())
     summary = tables.summary_table(out, runs).set_index("model")
     assert summary.loc["ensemble: mean", "with thresholds"] == 0.42
-    means = np.mean([answer["probs"] for answer in answers.values()], axis=0)
-    filled = metrics.macro_f1(next(iter(answers.values()))["labels"], thresholds.apply(means, 0.5, True))
+    means = np.mean([arrays["probs"] for arrays in judged.values()], axis=0)
+    filled = metrics.macro_f1(next(iter(judged.values()))["labels"], thresholds.apply(means, 0.5, True))
     assert summary.loc["ensemble: mean", "at .5"] == pytest.approx(filled)
-    first, second = (answers[run] for run in list(RUNS)[:2])
+    first, second = (judged[run] for run in list(RUNS)[:2])
     united = metrics.macro_f1(first["labels"], first["half"] | second["half"])
     assert summary.loc["ensemble: union of two", "at .5"] == pytest.approx(united)
     assert summary.index[-1] == "chosen: mean"
 
 
-def test_rare_table_counts_labels_and_predictions(out, answers):
-    table = tables.rare_table(out, answers, number=4)
+def test_rare_table_counts_labels_and_predictions(out, judged):
+    table = tables.rare_table(out, judged, number=4)
     _, labels, _, folds = store.load_split(out)
     assert len(table) == 4 and table.columns.tolist() == ["class", "true", *RUNS]
     rarest = np.argsort(labels[folds >= 0].sum(axis=0), kind="stable")[:4]
     assert table["true"].sum() == labels[folds == -1][:, rarest].sum()
     for run in RUNS:
-        assert table[run].tolist() == answers[run]["half"][:, rarest].sum(axis=0).tolist()
+        assert table[run].tolist() == judged[run]["half"][:, rarest].sum(axis=0).tolist()
 
 
-def test_the_study_stands_beside_under_its_own_name(out, answers):
-    table = tables.study_table(tables.summary_table(out, tables.run_table(out, answers)), "hold-out", synthetic=True)
+def test_the_study_stands_beside_under_its_own_name(out, judged):
+    table = tables.study_table(tables.summary_table(out, tables.run_table(out, judged)), "hold-out", synthetic=True)
     assert table["macro F1"].tolist()[:2] == [0.46, 0.656]
     assert "SYNTHETIC" in table["measured on"].iloc[-1] and "Kaggle" in table["measured on"].iloc[0]
 
@@ -178,7 +178,7 @@ def test_the_study_stands_beside_under_its_own_name(out, answers):
 def test_a_run_that_notebook_05_did_not_take_is_left_out_by_name(out, tmp_path):
     folder = shutil.copytree(out, tmp_path / "out")
     shutil.copytree(folder / "runs" / "densenet-rgby-none", folder / "runs" / "new")
-    assert list(tables.load_answers(folder)) == sorted(RUNS)
+    assert list(tables.load_judged(folder)) == sorted(RUNS)
     assert any(
         "notebook 05 did not take them" in words and words.endswith(": new.") for words in tables.notices(folder)
     )
@@ -191,12 +191,12 @@ def test_runs_of_another_split_are_left_out_by_name_and_old_decisions_refused(ou
     decision = store.load_json(folder, "decisions/thresholds.json")
     del decision["thresholds"]["resnet18-rgby-sqrt"], decision["runs"]["resnet18-rgby-sqrt"]  # as 05 leaves it out
     store.save_json(folder, "decisions/thresholds.json", decision)
-    assert list(tables.load_answers(folder)) == ["densenet-rgby-none", "densenet-rgby-sqrt"]
+    assert list(tables.load_judged(folder)) == ["densenet-rgby-none", "densenet-rgby-sqrt"]
     assert any("another split: resnet18-rgby-sqrt" in sentence for sentence in tables.notices(folder))
     ids, labels, groups, folds = store.load_split(folder)
     store.save_split(folder, ids, labels, groups, np.where(folds == 0, 1, folds))
     with pytest.raises(store.MissingInput, match=r"thresholds.json was made of other runs.*run 05_threshold_tuning"):
-        tables.load_answers(folder)
+        tables.load_judged(folder)
 
 
 def test_dropped_test_images_and_missing_ones_are_said_aloud(out, tmp_path):

@@ -105,6 +105,12 @@ def test_tensorflow_gets_onednn_unless_told_otherwise():
 CPU = {"gpus": 0, "backend": "tensorflow"}
 
 
+def test_the_cores_that_are_named_are_those_lent_to_this_process(monkeypatch):
+    monkeypatch.setattr(device.parallel, "count_cores", lambda: 3)
+    monkeypatch.setattr(device, "_gpus", list)
+    assert device.setup("float32")["device"] == "CPU, 3 cores"
+
+
 @pytest.mark.parametrize(
     ("model", "origin", "hardware", "expected"),
     [
@@ -117,7 +123,7 @@ CPU = {"gpus": 0, "backend": "tensorflow"}
     ],
 )
 def test_what_is_left_to_the_kit_follows_network_weights_and_device(monkeypatch, model, origin, hardware, expected):
-    monkeypatch.setattr(device.os, "cpu_count", lambda: 12)
+    monkeypatch.setattr(device.parallel, "count_cores", lambda: 12)
     resolved = device.resolve(model, origin, hardware)
     assert tuple(resolved.values()) == pytest.approx(expected)
     assert list(resolved) == ["learning_rate", "batch_size", "workers", "jit_compile"]

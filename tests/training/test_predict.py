@@ -23,15 +23,11 @@ def test_rows_keep_their_order_whatever_the_batch_size():
         assert predict.predict_logits(model, IMAGES, rows, batch_size) == pytest.approx(expected, abs=1e-5)
 
 
-def test_turns_average_logits_or_take_the_largest():
+def test_turns_average_logits():
     model, rows = corner_model(), np.arange(11)
     views = [predict.predict_logits(model, augment.turn(IMAGES, number), rows) for number in range(8)]
-    mean, largest = (
-        predict.predict_probs(model, IMAGES, rows, turns=8),
-        predict.predict_probs(model, IMAGES, rows, turns=8, merge="max"),
-    )
+    mean = predict.predict_probs(model, IMAGES, rows, turns=8)
     assert mean == pytest.approx(calibration.sigmoid(np.mean(views, axis=0)), abs=1e-6)
-    assert largest == pytest.approx(calibration.sigmoid(np.max(views, axis=0)), abs=1e-6)
 
 
 def test_turns_out_of_range_are_refused():
