@@ -51,12 +51,16 @@ The map of the library, in the order in which the data flows::
     decisions/foreign_runs      any model's table of probabilities as a run
     decisions/submission        Kaggle's file: written, checked, scored
 
+    classical/features          59 measured numbers per image
+    classical/models            scikit-learn models on them, stored as runs
+
     figures/style               colours, captions, the stamp on synthetic data
     figures/micrographs         images and contact sheets
     figures/eda                 imbalance, splits
     figures/architecture        networks
     figures/learning            class weights, learning curves, scores per class
     figures/decisions           thresholds, calibration, ensembles
+    figures/classical           the baseline without a network
 
     reporting/label_statistics  numbers behind notebook 01
     reporting/tables            the study's tables

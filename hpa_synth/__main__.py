@@ -15,6 +15,9 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--images", type=int, help="number of images in place of the profile's")
     parser.add_argument("--size", type=int, help="side in pixels in place of the profile's")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--imbalance", type=float, metavar="RATIO", help="commonest : rarest class, such as 1, 10, 1000"
+    )
     parser.add_argument("--workers", type=int, help="processes; default: one per core")
     return parser
 

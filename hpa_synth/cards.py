@@ -14,12 +14,13 @@ CARD = "synthetic.json"
 NOTICE = "SYNTHETIC: procedurally drawn, not Human Protein Atlas data; scores on it say nothing about real images"
 
 
-def describe(profile_name: str, settings: DataSet, seed: int) -> dict:
+def describe(profile_name: str, settings: DataSet, seed: int, imbalance: float | None = None) -> dict:
     """The card's values as plain types; ``settings`` alone decides whether two sets are the same."""
+    asked = {} if imbalance is None else {"imbalance": imbalance}
     return {
         "synthetic": True,
         "notice": NOTICE,
-        "settings": {"version": VERSION, "profile": profile_name, "seed": seed, **settings._asdict()},
+        "settings": {"version": VERSION, "profile": profile_name, "seed": seed, **settings._asdict(), **asked},
         "label_noise": 0,
         "code": code_hash(),
         "made_with": {"numpy": np.__version__, "opencv": cv2.__version__},
@@ -51,6 +52,11 @@ def read_settings(path: Path) -> dict:
 def readme(card: dict, counts: dict[str, list[int]]) -> str:
     """The card for people: notice, settings, and how many images show each label."""
     settings = card["settings"]
+    rarity = f"Every class has at least {settings['floor']} training images (0 = natural counts)."
+    if "imbalance" in settings:
+        rarity = (
+            f"The commonest class is wanted {settings['imbalance']:g} times as often as the rarest; test is balanced."
+        )
     lines = [
         "# Synthetic fields in Kaggle's layout",
         "",
@@ -58,9 +64,9 @@ def readme(card: dict, counts: dict[str, list[int]]) -> str:
         "",
         f"Generator version {settings['version']}, profile {settings['profile']}, seed {settings['seed']}, "
         f"code {card['code']}: {settings['images']} training and {settings['test_images']} test images of "
-        f"{settings['size']} px at {settings['um_per_px']} um per px. Every class has at least {settings['floor']} "
-        f"training images (0 = natural counts). Share of the darker population: {settings['dark_train']} in train, "
-        f"{settings['dark_test']} in test. No label noise: every label's structure is in the frame.",
+        f"{settings['size']} px at {settings['um_per_px']} um per px. {rarity} Share of the "
+        f"darker population: {settings['dark_train']} in train, {settings['dark_test']} in test. No label "
+        "noise: every label's structure is in the frame.",
         "",
         "Images of one protein share `group` in groups.csv (2 to 4 each): keep a group in one fold. The truth of the "
         "test part is in truth/test_truth.csv.",

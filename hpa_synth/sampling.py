@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hpa_lib import atlas
+from hpa_synth import data_sets
 
 GROUP_SIZES = (2, 3, 4)  # images of one protein
 LABEL_SETS_CSV = Path(__file__).with_name("label_sets.csv")
@@ -36,17 +37,24 @@ def read_label_sets() -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def make_plan(rng: np.random.Generator, images: int, floor: int, dark_share: float) -> Plan:
+def make_plan(
+    rng: np.random.Generator, images: int, floor: int, dark_share: float, imbalance: float | None = None
+) -> Plan:
     """A plan for ``images`` images.
 
     Args:
         rng: the sampling's random stream.
         images: how many.
         floor: every class gets at least this many images; 0 leaves the natural counts, and with as many images as the
-            real training table has its very counts (11 Rods & rings).
+            real training table has its very counts (11 Rods & rings). Chosen here where ``imbalance`` is given.
         dark_share: share of the proteins exposed like the darker population.
+        imbalance: images of the commonest class for each one of the rarest; None keeps the natural counts.
     """
     sets, counts = read_label_sets()
+    if imbalance is not None:
+        counts = weigh_sets(imbalance)
+        least = images * (counts @ sets).min() / counts.sum()  # images of the rarest class; whole groups can miss it
+        floor = max(1, int(0.8 * least)) if images >= data_sets.FEWEST_FOR_FLOOR else 0
     if not floor and images == counts.sum():
         chosen, sizes = _real_groups(rng, counts)
     else:
@@ -59,6 +67,25 @@ def make_plan(rng: np.random.Generator, images: int, floor: int, dark_share: flo
     order = rng.permutation(images)
     number = rng.permutation(len(sizes))
     return Plan(sets[chosen[groups]][order], number[groups][order], dark[groups][order])
+
+
+def weigh_sets(imbalance: float) -> np.ndarray:
+    """Weights of the real label sets, float (577,), at which the commonest class is ``imbalance`` times the rarest.
+
+    Each class is wanted ``count ** power`` times, so the order of the classes stays and power 0 makes them equal.
+    The sets are raked to it (Deming & Stephan 1940): a set's weight is its real count times a factor for each of its
+    classes, all of which are corrected until the classes are met as often as wanted.
+    """
+    sets, counts = read_label_sets()
+    natural = counts @ sets
+    wanted = natural ** (np.log(imbalance) / np.log(natural.max() / natural.min()))
+    wanted *= natural.sum() / counts.sum() / wanted.sum()  # as shares of the images; the labels per image stay
+    factors = np.ones(len(natural))
+    for _ in range(500):
+        weights = counts * np.exp(sets @ np.log(factors))
+        found = weights @ sets / weights.sum()
+        factors = np.maximum(factors * np.sqrt(wanted / found), 1e-6)  # one that never comes alone is not met exactly
+    return weights
 
 
 def _group_sizes(rng, images: int) -> np.ndarray:

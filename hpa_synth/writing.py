@@ -55,6 +55,7 @@ def write_dataset(
     workers: int | None = None,
     progress: bool = True,
     population_shift: bool = False,
+    imbalance: float | None = None,
 ) -> Path:
     """A folder of synthetic images in Kaggle's layout; a second call continues where a killed one stopped.
 
@@ -67,6 +68,8 @@ def write_dataset(
         workers: processes; by default one per core. 1 draws in this process.
         progress: show a progress bar.
         population_shift: give the test part the real, larger share (.51 instead of .22) of the darker population.
+        imbalance: training images of the commonest class for each one of the rarest, 1 to 10,000, as near as whole
+            groups allow; the test part is balanced, and the same for all of them. None: natural counts with a floor.
 
     Returns:
         ``out`` as a path.
@@ -79,10 +82,12 @@ def write_dataset(
         raise ValueError(f"seed {seed}: choose a whole number from 0 to 2^63 - 1")
     if workers is not None and workers < 1:
         raise ValueError(f"workers {workers}: choose 1 or more")
+    if imbalance is not None and not 1 <= imbalance <= 10_000:
+        raise ValueError(f"imbalance {imbalance}: choose 1 (all classes alike) to 10000 : 1")
     settings = data_sets.find_profile(profile, images, size, population_shift)
-    card = cards.describe(profile, settings, seed)
+    card = cards.describe(profile, settings, seed, imbalance)
     _claim(out, card)
-    jobs = {part: make_jobs(settings, seed, part) for part in atlas.IMAGE_FOLDERS}
+    jobs = {part: make_jobs(settings, seed, part, imbalance) for part in atlas.IMAGE_FOLDERS}
     _draw_all(out, [job for part in atlas.IMAGE_FOLDERS for job in jobs[part]], settings, seed, workers, progress)
     _write_tables(out, jobs)
     counts = {part: np.sum([_row(job) for job in jobs[part]], axis=0).tolist() for part in atlas.IMAGE_FOLDERS}
@@ -113,14 +118,17 @@ def check_version(data: Path) -> None:
         )
 
 
-def make_jobs(settings: DataSet, seed: int, part: str) -> list[Job]:
+def make_jobs(settings: DataSet, seed: int, part: str, imbalance: float | None = None) -> list[Job]:
     """The images of one part, in drawing order; training and test proteins are different ones."""
+    if imbalance is not None and part == "test":
+        imbalance = 1
     number = atlas.IMAGE_FOLDERS.index(part)
     rng = np.random.default_rng([seed, number, settings.images])
     images = (settings.images, settings.test_images)[number]
     floor = data_sets.possible_floor(settings.floor * images / settings.images, images)
-    plan = sampling.make_plan(rng, images, floor, (settings.dark_train, settings.dark_test)[number])
+    plan = sampling.make_plan(rng, images, floor, (settings.dark_train, settings.dark_test)[number], imbalance)
     key = f"{data_sets.VERSION}/{json.dumps(settings)}/{seed}/{part}"
+    key += f"/{imbalance:g}" if imbalance is not None else ""
     return [
         Job(
             part=part,

@@ -230,3 +230,16 @@ def test_wrong_names_stop_with_a_sentence(folders, number, parameters, words):
     parameters = parameters | ({"DATA": str(data)} if number == "06" else {})
     record, _ = run_notebook(number, out, **parameters)
     assert record["status"] == "failed" and words in record["error"]["message"]
+
+
+@pytest.mark.slow
+def test_the_finished_runs_that_come_with_the_project_give_its_tables(tmp_path):
+    """05, 06 and 07 on a machine that never trained, as README's first hour has them."""
+    out = shutil.copytree(store.REFERENCE, tmp_path / "reference")
+    for number in ("05", "06", "07"):
+        record, _ = run_notebook(number, out)
+        assert record["status"] == "done", record["error"]
+    for name in ("summary", "ensemble", "thresholds"):
+        ours, shipped = pd.read_csv(out / "tables" / f"{name}.csv"), pd.read_csv(store.REFERENCE / f"{name}.csv")
+        pd.testing.assert_frame_equal(ours, shipped, rtol=1e-6)
+    assert not (out / "submission.csv").exists()  # there is no test part in it

@@ -26,10 +26,11 @@ def hpa(capfd):
 @pytest.fixture
 def study(tmp_path):
     """The first arguments of `hpa run` for a folder of throw-away notebooks 00 to 07 with the real ones' parameters."""
-    for real in sorted((paths.PROJECT / "notebooks").glob("0[0-7]_*.ipynb")):
+    for real in sorted((paths.PROJECT / "notebooks").glob("0[0-7]*_*.ipynb")):
         cells = nbformat.read(real, as_version=4).cells
         (parameters,) = (cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
-        write_notebook(tmp_path / "notebooks" / f"{real.name[:2]}_x.ipynb", "print(OUT)", parameters=parameters)
+        number = real.name.partition("_")[0]
+        write_notebook(tmp_path / "notebooks" / f"{number}_x.ipynb", "print(OUT)", parameters=parameters)
     return ["run", "--notebooks", tmp_path / "notebooks", "--out", tmp_path / "out"]
 
 
@@ -193,6 +194,12 @@ def test_missing_subcommand_is_bad_usage():
         with pytest.raises(SystemExit) as stop:
             __main__.main(arguments)
         assert stop.value.code == 2
+
+
+def test_01_and_01b_are_two_notebooks(hpa, study):
+    for only, step in (("01", "01_eda"), ("1", "01_eda"), ("01b", "01b_classical")):
+        code, out, _ = hpa(*study, "--dry-run", "--only", only)
+        assert code == 0 and [line.partition(":")[0] for line in out.splitlines()] == [step]
 
 
 def test_dry_run_shows_the_plan_and_starts_nothing(hpa, study, tmp_path):

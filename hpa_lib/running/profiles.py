@@ -16,6 +16,7 @@ DEMO = {  # the whole study in minutes on two cores
     "steps": [
         ("00_data", "00", {}),
         ("01_eda", "01", {}),
+        ("01b_classical", "01b", {}),
         ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none"}),
         ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt"}),
         ("02_densenet_best", "02", {"RECIPE": "best"}),
@@ -34,6 +35,7 @@ COURSE = {  # a larger synthetic set or a part of Kaggle's: a day or more on two
     "steps": [
         ("00_data", "00", {}),
         ("01_eda", "01", {}),
+        ("01b_classical", "01b", {}),
         ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none"}),
         ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt"}),
         ("02_densenet_rgb_merge", "02", {"CLASS_WEIGHTS": "sqrt", "CHANNELS": "rgb_merge"}),
@@ -54,6 +56,7 @@ KAGGLE = {  # the full competition data: plan for a GPU
     "steps": [
         ("00_data", "00", {}),
         ("01_eda", "01", {}),
+        ("01b_classical", "01b", {}),
         ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none"}),
         ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt"}),
         ("03_resnet18_sqrt", "03", {"CLASS_WEIGHTS": "sqrt"}),

@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic_features
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.metrics import f1_score
 
 import hpa_synth
 from hpa_lib import atlas
+from hpa_lib.classical import features
 from hpa_synth import sampling
 
 REFERENCE = (0, 2, 3)  # red, blue, yellow
@@ -40,6 +40,20 @@ def spectrum(channel):
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.fftfreq(size))
     bands = [power[(frequency >= low) & (frequency < high)].mean() for low, high in BANDS]
     return np.log10((np.array(bands[1:]) + 1e-9) / (bands[0] + 1e-9))
+
+
+def intensity(image, channels):
+    """Mean, standard deviation and seven quantiles of the given channels."""
+    rows = []
+    for channel in channels:
+        values = image[..., channel].astype(np.float32)
+        rows += [values.mean(), values.std(), *np.percentile(values, [1, 10, 25, 50, 75, 95, 99])]
+    return np.array(rows)
+
+
+def structure(image):
+    """All measured features that do not change with brightness."""
+    return features.measure_image(image)[len(atlas.CHANNELS) :]
 
 
 @pytest.fixture(scope="module")
@@ -95,15 +109,15 @@ def test_real_originals_have_the_numbers_above(real_samples):
 
 def test_images_of_one_group_look_alike():
     """Leakage between folds is real: the nearest other field by brightness is often one of the same protein."""
-    groups, features = [], []
+    groups, brightness = [], []
     for protein, row in enumerate(sampling.make_plan(np.random.default_rng(5), 40, 0, 0.0).labels):
         for field in range(3):
             image = hpa_synth.render(3, 3 * protein + field, np.flatnonzero(row), 96, 0.64, protein=protein)
-            features.append(synthetic_features.intensity(image, (0, 1, 2, 3)))
+            brightness.append(intensity(image, (0, 1, 2, 3)))
             groups.append(protein)
-    features = np.log(np.array(features) + 1)
-    features = (features - features.mean(0)) / (features.std(0) + 1e-6)
-    distance = np.square(features[:, None] - features).sum(2) + np.diag(np.full(len(features), np.inf))
+    logs = np.log(np.array(brightness) + 1)
+    logs = (logs - logs.mean(0)) / (logs.std(0) + 1e-6)
+    distance = np.square(logs[:, None] - logs).sum(2) + np.diag(np.full(len(logs), np.inf))
     found = np.array(groups)[distance.argmin(1)] == groups
     assert found.mean() > 0.25  # chance: 2 of 119 = .017
 
@@ -117,14 +131,14 @@ def single_labels():
     for number, label in enumerate(order):
         image = hpa_synth.render(11, number, [label], 128, 0.64, dark=number // 28 % 5 == 0)
         rows["label"].append(label)
-        rows["green"].append(synthetic_features.structure(image, 0.64))
-        rows["intensity"].append(synthetic_features.intensity(image, REFERENCE))
+        rows["green"].append(structure(image))
+        rows["intensity"].append(intensity(image, REFERENCE))
         sizes = [len(cv2.imencode(".png", np.ascontiguousarray(image[..., channel]))[1]) for channel in REFERENCE]
         borders = [image[:2, :, channel].mean() for channel in REFERENCE]
         rows["file"].append([number % 2, number % 3, number % 5, number % 16, *sizes, *borders])
         image[..., 1] = 0
-        structure = [synthetic_features.structure(image, 0.64, target) for target in (0, 3)]
-        rows["reference"].append(np.concatenate(structure))
+        swapped = [image[..., order] for order in ([1, 0, 2, 3], [0, 3, 2, 1])]  # red, then yellow in green's place
+        rows["reference"].append(np.concatenate([structure(image) for image in swapped]))
     return {name: np.array(values) for name, values in rows.items()}
 
 

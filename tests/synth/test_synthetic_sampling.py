@@ -1,5 +1,7 @@
 """Label sets with the real statistics, in groups, with a floor for the rare classes."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -123,6 +125,45 @@ def test_train_and_test_share_neither_ids_nor_proteins():
     assert not {job.protein for job in train} & {job.protein for job in test}
     assert not {job.index for job in train} & {job.index for job in test}
     assert len({job.id for job in train + test}) == len(train) + len(test)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("ratio, low, high", [(1, 1, 1.4), (10, 8, 12), (100, 80, 140), (1000, 300, 1500)])
+def test_imbalance_is_the_ratio_of_the_commonest_to_the_rarest(ratio, low, high, seed):
+    """1000 : 1 of 3,300 images would be 1.3 images of the rarest; a group has two or more."""
+    labels = sampling.make_plan(np.random.default_rng(seed), 3300, 0, 0.2, ratio).labels
+    counts = labels.sum(axis=0, dtype=int)
+    assert low <= counts.max() / counts.min() <= high, counts
+    assert len(labels) == 3300
+    assert 1.58 <= labels.sum(axis=1).mean() <= 1.69
+
+
+@pytest.mark.parametrize("ratio", [1, 10, 100, 1000])
+def test_imbalance_is_met_exactly_in_the_weights_and_keeps_the_order(ratio):
+    sets, real = sampling.read_label_sets()
+    counts = sampling.weigh_sets(ratio) @ sets
+    assert abs(counts.max() / counts.min() / ratio - 1) < 0.01
+    if ratio > 1:
+        assert (np.argsort(counts) == np.argsort(real @ sets, kind="stable")).all()
+
+
+def test_imbalance_keeps_the_test_part():
+    settings = data_sets.DATA_SETS["smoke"]
+    tests = [writing.make_jobs(settings, 0, "test", ratio) for ratio in (1, 100)]
+    assert tests[0] == tests[1]
+    assert np.bincount(np.concatenate([job.labels for job in tests[0]]), minlength=28).max() <= 10  # of 60 images
+    train = [writing.make_jobs(settings, 0, "train", ratio) for ratio in (1, 100)]
+    assert len(train[0]) == len(train[1]) == settings.images
+    assert not {job.id for job in train[0]} & {job.id for job in train[1]}
+
+
+def test_without_imbalance_every_job_is_as_it_was():
+    """A digest of the jobs as version 1.2 drew them before it knew of imbalance; the Ids follow from them."""
+    jobs = [writing.make_jobs(data_sets.DATA_SETS["smoke"], 3, part) for part in atlas.IMAGE_FOLDERS]
+    assert (
+        hashlib.sha256(repr([[tuple(job) for job in part] for part in jobs]).encode()).hexdigest()[:16]
+        == "821db64ed5690740"
+    )
 
 
 def test_profiles_can_be_resized():

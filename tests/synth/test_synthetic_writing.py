@@ -204,7 +204,8 @@ def test_a_foreign_card_is_refused(tmp_path, content):
 
 @pytest.mark.parametrize(
     "wrong, told",
-    [({"profile": "big"}, "big"), ({"seed": -1}, "-1"), ({"workers": 0}, "workers 0"), ({"size": 20}, "size 20")],
+    [({"profile": "big"}, "big"), ({"seed": -1}, "-1"), ({"workers": 0}, "workers 0"), ({"size": 20}, "size 20")]
+    + [({"imbalance": 0.5}, "imbalance 0.5"), ({"imbalance": float("nan")}, "imbalance nan")],
 )
 def test_wrong_arguments_are_told(tmp_path, wrong, told):
     with pytest.raises(ValueError, match=told):
@@ -223,6 +224,14 @@ def test_a_wrong_argument_of_the_command_is_one_sentence(tmp_path):
     done = subprocess.run([*COMMAND, tmp_path / "data", "--size", "3"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == "" and not (tmp_path / "data").exists()
     assert done.stderr.startswith("hpa_synth: size 3 px: ") and len(done.stderr.splitlines()) == 1
+
+
+def test_a_set_with_another_imbalance_is_another_set(tmp_path):
+    data = hpa_synth.write_dataset(tmp_path / "data", workers=1, imbalance=10, **SMALL)
+    assert json.loads((data / "synthetic.json").read_text())["settings"]["imbalance"] == 10
+    assert "10 times as often as the rarest" in (data / "README.md").read_text()
+    with pytest.raises(ValueError, match="other settings .imbalance."):
+        hpa_synth.write_dataset(data, workers=1, imbalance=100, **SMALL)
 
 
 def test_a_label_that_cannot_be_seen_is_not_written(tmp_path, monkeypatch):

@@ -85,6 +85,16 @@ def test_bad_requests_are_told_before_anything_is_trained(run_set, network, give
     assert not list(run_set.glob("runs/*/checkpoints"))
 
 
+@pytest.mark.parametrize("fold", [0, 1])
+def test_no_image_is_in_two_parts_of_a_fold(run_set, fold):
+    lines = recipes.complete("own", SMALL | {"out": str(run_set), "fold": fold, "concatenate": True})
+    parts = runs.load_fold(runs.prepare("densenet", lines))
+    ids, labels, _, folds = store.load_split(run_set)
+    for part, wanted in (("train", 1 - fold), ("val", fold), ("holdout", -1)):
+        assert sorted(parts.ids[parts.rows[part]]) == sorted(ids[folds == wanted]), part
+    np.testing.assert_array_equal(parts.labels[store.find_rows(parts.ids, ids, "", "")], labels)
+
+
 def test_the_last_bias_starts_at_the_frequencies_only_where_asked(run_set):
     for prior_bias in (True, False):
         lines = recipes.complete("own", SMALL | {"out": str(run_set), "prior_bias": prior_bias, "concatenate": True})

@@ -1,0 +1,1 @@
+"""Measured features and scikit-learn models: a baseline that needs no network. No Keras."""
