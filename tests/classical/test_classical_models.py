@@ -129,9 +129,9 @@ def test_runs_with_and_without_weights_are_twins_in_the_report(out, parts):
     tuned = {run: {"half": np.full(28, 0.5)} for run in runs}
     decision = {"thresholds": tuned, "recommended": "half", "fill_empty": True}
     store.save_json(out, "decisions/thresholds.json", decision | {"runs": store.digest_runs(out, runs)})
-    answers = tables.load_answers(out)
-    assert tables.run_table(out, answers)["class weights"].tolist() == ["balanced", "none"]
-    assert tables.weights_table(out, answers, draws=20)["model"].tolist() == ["logistic"]
+    judged = tables.load_judged(out)
+    assert tables.run_table(out, judged)["class weights"].tolist() == ["balanced", "none"]
+    assert tables.weights_table(out, judged, draws=20)["model"].tolist() == ["logistic"]
 
 
 def test_learning_curve_takes_whole_groups(parts, monkeypatch):
