@@ -15,7 +15,8 @@ from hpa_synth import imaging, rendering
 from hpa_synth.patterns import PATTERNS
 
 ALL_LABELS = range(atlas.NUM_LABELS)
-pytestmark = pytest.mark.filterwarnings("error")
+SOCKETS = "ignore::pytest.PytestUnraisableExceptionWarning"  # of kernels of other tests, closed when Python comes to it
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.filterwarnings(SOCKETS)]
 
 
 def digest(indices):
