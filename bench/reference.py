@@ -26,7 +26,7 @@ def copy_run_set(out: Path, target: Path) -> list[str]:
     runs = store.list_runs(out)
     for run in runs:
         for name in OF_A_RUN:
-            if (out / "runs" / run / name).exists():  # the classical baseline has no history
+            if (out / "runs" / run / name).exists():  # a table of probabilities has no history
                 place = target / "runs" / run / name
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(out / "runs" / run / name, place)

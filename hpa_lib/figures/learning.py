@@ -37,6 +37,10 @@ def curves(histories: Mapping[str, pd.DataFrame], synthetic: bool = False) -> Fi
     Args:
         histories: run name -> what ``loop.fit`` returns.
     """
+    if not histories:
+        fig, ax = style.new_figure(6, 1)
+        ax.set_axis_off()
+        return style.caption(fig, "No run of this set was trained in epochs.", synthetic)
     fig, axes = style.new_figure(11 if len(histories) == 1 else 13, 3.4, ncols=3)
     titles = {"loss": "loss", "val_macro_ap": "validation macro AP", "val_macro_f1": "validation macro F1 at .5"}
     for ax, (column, title) in zip(axes, titles.items(), strict=True):

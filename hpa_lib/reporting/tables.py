@@ -111,6 +111,13 @@ def run_table(out: Path, judged: dict) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def load_histories(out: Path, runs: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Run -> ``history.csv`` of those trained in epochs: a baseline and a table of probabilities have no curve."""
+    stored = [run for run in runs if (store.run_folder(out, run) / "history.csv").exists()]
+    histories = {run: store.load_table(out, f"runs/{run}/history.csv") for run in stored}
+    return {run: history for run, history in histories.items() if history["epoch"].max() > 0}
+
+
 def weights_table(out: Path, judged: dict, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Runs with class weights against their twins without: same settings otherwise, at plain .5. No twins: no rows.
 

@@ -69,3 +69,8 @@ def test_panels_of_a_short_last_row_have_ticks_and_a_label_below_each_column():
 def test_no_two_runs_look_alike():
     looks = [tuple(look.values()) for look in style.marks(25)]
     assert len(set(looks)) == 25
+
+
+def test_a_set_without_any_network_says_so():
+    (caption,) = [text.get_text() for text in learning.curves({}).texts]
+    assert caption == "No run of this set was trained in epochs."

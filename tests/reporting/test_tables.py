@@ -2,6 +2,7 @@ import shutil
 
 import fake_runs
 import numpy as np
+import pandas as pd
 import pytest
 
 from hpa_lib import store
@@ -214,3 +215,11 @@ def test_dropped_test_images_and_missing_ones_are_said_aloud(out, tmp_path):
     description = store.load_json(folder, "data/dataset.json")
     store.save_json(folder, "data/dataset.json", description | {"test_images": 0})
     assert "no submission" in tables.notices(folder)[-1]
+
+
+def test_only_runs_trained_in_epochs_have_a_curve(out):
+    runs = store.list_runs(out)
+    for run, epochs in zip(runs, ([1, 2], [0], None), strict=True):  # a network, a baseline, a table of probabilities
+        if epochs:
+            store.save_table(out, f"runs/{run}/history.csv", pd.DataFrame({"epoch": epochs, "loss": 0.5}))
+    assert list(tables.load_histories(out, runs)) == runs[:1]
