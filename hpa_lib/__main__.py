@@ -110,6 +110,9 @@ def run_command(options: argparse.Namespace) -> int:
         raise plan.Refused(f"unknown profile {options.profile!r}: use one of {', '.join(profiles.PROFILES)}")
     profile = profiles.PROFILES[options.profile]
     settings = dict(options.p)
+    twice = [name for name in settings if sum(name == other for other, _ in options.p) > 1]
+    if twice:
+        raise plan.Refused(f"-p {twice[0]} is given twice: give it once")
     for name in {"DATA", "OUT"} & set(settings):
         raise plan.Refused(f"-p {name}: use --{name.lower()} DIR, which holds for the whole run")
     plan.check_keras()
