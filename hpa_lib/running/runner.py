@@ -49,7 +49,8 @@ def run_plan(steps: list[plan.Step], out: Path, profile: str = "", cell_timeout:
     Raises:
         store.Locked: another process runs steps of this run set; nothing has been started.
     """
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would say is in the record
+    for name in ("papermill", "asyncio"):  # what they would say is in the record: the task of an interrupted cell, too
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with store.lock(Path(out) / ".run.lock", f"the run set {out}"), _terminate_as_interrupt():
         return _run_steps(steps, Path(out), _new_record(steps, Path(out), profile), cell_timeout)
 
