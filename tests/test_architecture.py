@@ -203,6 +203,13 @@ def test_files_and_functions_are_short(path):
             assert lines <= 50, f"{path.name}: the body of {node.name} has {lines} lines"
 
 
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_names_say_whose_or_which(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        name = node.id if isinstance(node, ast.Name) else node.arg if isinstance(node, ast.arg) else ""
+        assert name not in ("own", "one"), f"{path.name}:{node.lineno}: say whose, or which"
+
+
 def test_no_file_is_called_utils():
     assert not {path.stem for path in MODULES} & {"utils", "util", "helpers", "common", "misc"}
 
