@@ -66,7 +66,7 @@ def make_plan(
             read or has no proper ``parameters`` cell.
     """
     settings = settings or {}
-    plan, known, runs = [], {}, {}
+    plan, named, known, runs = [], [], {}, {}
     for name, number, values in choose_steps(steps, folder, only):
         notebook = find_notebook(folder, number)
         parameters = read_parameters(notebook)
@@ -84,9 +84,9 @@ def make_plan(
             runs.setdefault(run, []).append(name)
         copy = f"{name}-{given['RUN']}" if given.get("RUN") else name  # a try keeps the step's own copy
         plan.append(Step(copy, notebook, checked | given))
+        named += [name] if plan[-1].parameters.get("RUN") else []
     for unknown in set(settings) - set(known):
         raise Refused(_unknown(unknown, list(dict.fromkeys(step.notebook for step in plan)), known))
-    named = [step.name.removesuffix(f"-{settings.get('RUN')}") for step in plan if step.parameters.get("RUN")]
     if settings.get("RUN") and len(named) > 1:
         raise Refused(f"-p RUN names one run, but {', '.join(named)} would all take it: choose one step with --only")
     for run, names in runs.items():

@@ -9,22 +9,21 @@ profile train for the same number of epochs, so that their scores can be compare
 
 from hpa_lib import paths
 
+FIRST = [("00_data", "00", {}), ("01_eda", "01", {}), ("01b_classical", "01b", {})]
+LAST = [("05_thresholds", "05", {}), ("06_ensemble", "06", {}), ("07_report", "07", {})]
+
 DEMO = {  # the whole study in minutes on two cores
     "data": paths.DEFAULT_DATA,
     "out": paths.PROJECT / "outputs" / "demo",
     "shared": {"EPOCHS": 4},
     "steps": [
-        ("00_data", "00", {}),
-        ("01_eda", "01", {}),
-        ("01b_classical", "01b", {}),
+        *FIRST,
         ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none"}),
         ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt"}),
         ("02_densenet_best", "02", {"RECIPE": "best"}),
         ("03_resnet18", "03", {}),
         ("04_inception_v2", "04", {}),
-        ("05_thresholds", "05", {}),
-        ("06_ensemble", "06", {}),
-        ("07_report", "07", {}),
+        *LAST,
     ],
 }
 
@@ -33,9 +32,7 @@ COURSE = {  # a larger synthetic set or a part of Kaggle's: a day or more on two
     "out": paths.PROJECT / "outputs" / "course",
     "shared": {"IMAGE_SIZE": 256, "EPOCHS": 20},
     "steps": [
-        ("00_data", "00", {}),
-        ("01_eda", "01", {}),
-        ("01b_classical", "01b", {}),
+        *FIRST,
         ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none"}),
         ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt"}),
         ("02_densenet_rgb_merge", "02", {"CLASS_WEIGHTS": "sqrt", "CHANNELS": "rgb_merge"}),
@@ -43,9 +40,7 @@ COURSE = {  # a larger synthetic set or a part of Kaggle's: a day or more on two
         ("03_resnet18_none", "03", {"CLASS_WEIGHTS": "none"}),
         ("03_resnet18_sqrt", "03", {"CLASS_WEIGHTS": "sqrt"}),
         ("04_inception_v2", "04", {"CLASS_WEIGHTS": "sqrt"}),
-        ("05_thresholds", "05", {}),
-        ("06_ensemble", "06", {}),
-        ("07_report", "07", {}),
+        *LAST,
     ],
 }
 
@@ -54,17 +49,13 @@ KAGGLE = {  # the full competition data: plan for a GPU
     "out": paths.PROJECT / "outputs" / "kaggle",
     "shared": {"IMAGE_SIZE": 256, "EPOCHS": 30},
     "steps": [
-        ("00_data", "00", {}),
-        ("01_eda", "01", {}),
-        ("01b_classical", "01b", {}),
+        *FIRST,
         ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none"}),
         ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt"}),
         ("03_resnet18_sqrt", "03", {"CLASS_WEIGHTS": "sqrt"}),
         ("03_resnet18_best", "03", {"RECIPE": "best"}),
         ("04_inception_v2_sqrt", "04", {"CLASS_WEIGHTS": "sqrt"}),
-        ("05_thresholds", "05", {}),
-        ("06_ensemble", "06", {}),
-        ("07_report", "07", {}),
+        *LAST,
     ],
 }
 

@@ -179,7 +179,7 @@ def settings(run: Run, origin: dict) -> dict:
 
 def make_batches(run: Run, fold: Fold, batch_size: int, workers: int) -> tuple[batches.ImageBatches, ...]:
     """The training part, shuffled and augmented, and the validation part in order."""
-    seen = {"augmentation": run.lines["augment"], "mix": run.lines["mix"], "seed": run.lines["seed"]}
+    seen = _augmentation(run)
     seen |= {"sampling": sampling_weights(run, fold), "workers": workers, "shuffle": True}
     train_part = batches.ImageBatches(fold.images, fold.labels, fold.rows["train"], batch_size, **seen)
     return train_part, batches.ImageBatches(fold.images, fold.labels, fold.rows["val"], batch_size)
@@ -188,7 +188,7 @@ def make_batches(run: Run, fold: Fold, batch_size: int, workers: int) -> tuple[b
 def example_images(run: Run, fold: Fold, epochs: int) -> np.ndarray:
     """The first training image, as stored and as each of the first epochs shows it; uint8 (1 + epochs, S, S, 4)."""
     first = fold.rows["train"][:8]  # its neighbours are what it may be mixed with
-    seen = {"augmentation": run.lines["augment"], "mix": run.lines["mix"], "seed": run.lines["seed"]}
+    seen = _augmentation(run)
     examples = batches.ImageBatches(fold.images, fold.labels, first, **seen)
     return np.stack([fold.images[first[0]], *batches.first_images(examples, epochs)])
 
@@ -247,6 +247,11 @@ def make_record(run: Run, fold: Fold, model: keras.Model, origin: dict, history:
     record |= {"parameters": model.count_params(), "flops": summary.count_flops(model), "weights_path": origin["file"]}
     record |= {"hardware": run.hardware, "peak_memory_mb": provenance.peak_memory_mb()}
     return record | {"versions": provenance.versions()}
+
+
+def _augmentation(run: Run) -> dict:
+    """How ``batches.ImageBatches`` changes the images of this run."""
+    return {"augmentation": run.lines["augment"], "mix": run.lines["mix"], "seed": run.lines["seed"]}
 
 
 def _identify(file: str) -> str:
