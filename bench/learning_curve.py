@@ -120,7 +120,7 @@ def main():
         start = time.monotonic()
         if epochs:
             lines = {"out": str(options.out), "image_size": options.size, "epochs": epochs, "weights": "scratch"}
-            lines |= networks.BLOCK_LINES.get(model, {}) | {"run": f"{model}-{recipe}-{epochs}".replace(" ", "-")}
+            lines |= networks.BLOCK_LINES.get(model, {}) | {"run": f"{model}-{recipe}-{epochs}".replace(" ", "-").replace(",", "")}
             run = runs.prepare(model, recipes.complete(recipe, lines))
             found = score_network(run, runs.load_fold(run), parts, chosen)
         else:

@@ -100,7 +100,7 @@ def choose_steps(
 ) -> list[tuple[str, str, Mapping]]:
     """The steps named by ``only``, in their order; all steps where it is empty.
 
-    A name is a step's (``02_densenet_none``), or a notebook's for all steps of that notebook: its number (``02``) or
+    A name is a step's (``02_densenet_study``), or a notebook's for all steps of that notebook: its number (``02``) or
     its file with or without ``.ipynb`` (``02_train_densenet``).
     """
     steps, only = list(steps), list(only)

@@ -44,7 +44,7 @@ DEFAULTS = {  # of every line; the parameters cells of notebooks 02 to 04 hold t
     "recipe": "own",
     "out": "",
     "run": "",
-    "image_size": 128,
+    "image_size": 96,
     "class_weights": "sqrt",
     "epochs": 12,
     "seed": 0,
