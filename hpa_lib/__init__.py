@@ -6,7 +6,7 @@ The map of the library, in the order in which the data flows::
     paths                       where the data and the outputs are
     store                       the only reader and writer of outputs/, and its locks
     provenance                  versions of packages, the git commit
-    __main__                    the hpa command
+    __main__                    the hpa command: arguments, exit codes
 
     data/kaggle                 a folder in Kaggle's layout: its tables and where its images are
     data/csv_rows               the rows of a CSV table, read leniently

@@ -1,24 +1,30 @@
 """The ``hpa`` command. Exit codes: 0 all is well, 1 findings or a failed run, 2 bad usage, 130 interrupted."""
 
 import argparse
+import importlib
 import os
 import sys
+from pathlib import Path
 
 import hpa_lib
 from hpa_lib import provenance
-from hpa_lib.commands import data, run, scores
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit code of one command line; errors are one sentence on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        if arguments == ["--version"]:
+            commit = provenance.commit()
+            print(f"hpa-kit {hpa_lib.__version__}" + (f" (commit {commit})" if commit else ""))
+            return 0
         if arguments[:1] == ["synth"]:
             import hpa_synth.__main__  # which has the arguments; --help and the other commands need no generator
 
             return hpa_synth.__main__.draw(arguments[1:], "hpa synth")
         options = make_parser().parse_args(arguments)
-        return options.command(options)
+        module, _, function = options.command.partition(".")  # imported only now: --help needs no Keras
+        return getattr(importlib.import_module(f"hpa_lib.commands.{module}"), function)(options)
     except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -38,26 +44,77 @@ def _explain(error: ValueError | OSError) -> str:
     return f"{file} cannot be used ({error.strerror}): make room or change its rights, or name another place"
 
 
+def _path(text: str) -> Path:
+    """A path of the command line; a shell leaves ``~`` as it is in quotation marks."""
+    return Path(text).expanduser()
+
+
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of all subcommands; each sets ``command`` to its function."""
+    """The parser of all subcommands; each sets ``command`` to a function of ``hpa_lib.commands``, by name."""
     parser = argparse.ArgumentParser(prog="hpa", description="The Human Protein Atlas study from the command line.")
-    parser.add_argument("--version", action=Version, nargs=0, help="print the version and the git commit")
+    parser.add_argument("--version", action="store_true", help="print the version and the git commit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("synth", help="draw a synthetic data set in Kaggle's layout")
-    data.add(commands)
-    run.add(commands)
-    scores.add(commands)
+    _add_data_commands(commands)
+    _add_run(commands)
+    _add_score_commands(commands)
     return parser
 
 
-class Version(argparse.Action):
-    """Print version and commit and exit; git is asked only now, not whenever a parser is made."""
+def _add_data_commands(commands) -> None:
+    check = commands.add_parser("check", help="all that is wrong with a data folder, each finding with its remedy")
+    check.add_argument("data", metavar="DATA", type=_path)
+    check.add_argument("--size", type=int, default=0, metavar="PX", help="report images with fewer pixels per side")
+    check.add_argument(
+        "--quick", action="store_true", help="read headers only; decoding every PNG takes as long as building the cache"
+    )
+    check.add_argument("--out", default="", metavar="DIR", help="run set whose cache/ takes what is in zip archives")
+    check.add_argument("--strict", action="store_true", help="notes count as failures too")
+    check.set_defaults(command="data.check")
 
-    def __call__(self, parser: argparse.ArgumentParser, *_) -> None:
-        """What argparse calls when the option is given."""
-        commit = provenance.commit()
-        print(f"hpa-kit {hpa_lib.__version__}" + (f" (commit {commit})" if commit else ""))
-        parser.exit()
+    weights = commands.add_parser("weights", help="which ImageNet weights are here, and fetching the others")
+    weights.add_argument("--fetch", nargs="?", const="", metavar="MODEL", help="download them; default: all missing")
+    weights.set_defaults(command="data.list_weights")
+
+
+def _add_run(commands) -> None:
+    run = commands.add_parser("run", help="run the notebooks headlessly and strictly")
+    add = run.add_argument
+    add("--profile", default="demo", metavar="demo|course|kaggle", help="default: demo")
+    add("--only", default="", metavar="01,05", help="notebooks (number or name) or steps; default: all of the profile")
+    add("--data", default="", metavar="DIR", help="in Kaggle's layout; default: the run set's, else the profile's")
+    add("--out", default="", metavar="DIR", help="folder of this run set; default: HPA_OUT, else the profile's")
+    value = "a parameter; default: the profile's value, else the notebook's"
+    add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help=value)
+    add("--dry-run", action="store_true", help="check and show the plan, start nothing; default: start")
+    add("--cell-timeout", type=int, metavar="SECONDS", help="stop when one cell takes longer; default: no limit")
+    add("--notebooks", type=_path, metavar="DIR", help="folder of the numbered notebooks; default: the project's")
+    run.set_defaults(command="run.run")
+
+
+def _add_score_commands(commands) -> None:
+    runs = commands.add_parser("runs", help="all runs of a run set, the best on validation first")
+    runs.add_argument("out", nargs="?", default="", metavar="OUT", help="default: HPA_OUT, else the newest one")
+    runs.set_defaults(command="scores.list_runs")
+
+    add = commands.add_parser("add-run", help="store any model's table of probabilities as a run")
+    add.add_argument("name", metavar="NAME", help="of the run, such as resnet50-fastai")
+    add.add_argument("table", metavar="PROBS.csv", type=_path, help="Id and one column per class, by number or name")
+    add.add_argument("--out", default="", metavar="DIR", help="run set; default: HPA_OUT, else the newest finished one")
+    add.add_argument("--fold", type=int, default=0, help="the fold that validates this model; default: 0")
+    add.add_argument("--replace", action="store_true", help="write over a run of this name")
+    add.set_defaults(command="scores.add_run")
+
+    score = commands.add_parser("score", help="macro F1 of a submission against a truth file")
+    score.add_argument("submission", metavar="SUBMISSION", type=_path)
+    score.add_argument("truth", metavar="TRUTH", type=_path)
+    score.set_defaults(command="scores.score")
+
+    submission = commands.add_parser("submission", help="work on submission files")
+    check = submission.add_subparsers(required=True, metavar="ACTION").add_parser("check", help="would Kaggle take it?")
+    check.add_argument("submission", metavar="SUBMISSION", type=_path)
+    check.add_argument("sample", metavar="SAMPLE", type=_path)
+    check.set_defaults(command="scores.check_submission")
 
 
 if __name__ == "__main__":

@@ -5,30 +5,14 @@ import os
 import sys
 from pathlib import Path
 
-from hpa_lib.commands import path
+import hpa_synth
+from hpa_lib import paths, store
+from hpa_lib.data import kaggle
+from hpa_lib.running import plan, profiles, runner
 
 
-def add(commands) -> None:
-    """Add ``hpa run`` to argparse's subparsers."""
-    run = commands.add_parser("run", help="run the notebooks headlessly and strictly")
-    add = run.add_argument
-    add("--profile", default="demo", metavar="demo|course|kaggle", help="default: demo")
-    add("--only", default="", metavar="01,05", help="notebooks (number or name) or steps; default: all of the profile")
-    add("--data", default="", metavar="DIR", help="in Kaggle's layout; default: the run set's, else the profile's")
-    add("--out", default="", metavar="DIR", help="folder of this run set; default: HPA_OUT, else outputs/PROFILE")
-    parameter = "for every notebook that has it; default: the profile's value, else the notebook's"
-    add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help=f"a parameter {parameter}")
-    add("--dry-run", action="store_true", help="check and show the plan, start nothing; default: start")
-    add("--cell-timeout", type=int, metavar="SECONDS", help="stop when one cell takes longer; default: no limit")
-    add("--notebooks", type=path, metavar="DIR", help="folder of the numbered notebooks; default: the project's")
-    run.set_defaults(command=run_command)
-
-
-def run_command(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Plan, then run the notebooks of a profile."""
-    from hpa_lib import paths
-    from hpa_lib.running import plan, profiles
-
     if options.profile not in profiles.PROFILES:
         raise plan.Refused(f"unknown profile {options.profile!r}: use one of {', '.join(profiles.PROFILES)}")
     profile = profiles.PROFILES[options.profile]
@@ -52,21 +36,17 @@ def run_command(options: argparse.Namespace) -> int:
     if options.dry_run:
         print(*(f"{step.name}: {step.notebook.name} {step.parameters}" for step in steps), sep="\n")
         return 0
-    return _run(steps, out, options)
+    return _execute(steps, out, options)
 
 
 def _choose_out(given: str, default: Path, numbers: set[str]) -> Path:
     """The run set: ``--out``, ``HPA_OUT``, the profile's; where nothing is to be trained, the newest finished one."""
-    from hpa_lib import paths, store
-
     if given or os.environ.get("HPA_OUT"):
         return paths.find_out(given)
     return store.find_run_set() if numbers <= {"05", "06", "07"} and not default.exists() else default
 
 
 def _has_test_images(out: Path) -> bool:
-    from hpa_lib import store
-
     stored = out / "data" / "dataset.json"
     return not stored.exists() or store.load_json(out, "data/dataset.json").get("test_images", 1) > 0
 
@@ -76,10 +56,6 @@ def _choose_data(options: argparse.Namespace, default: Path | str, out: Path, ma
 
     A run set knows the data that it was made of, and keeps it unless notebook 00 is run again (``makes_data``).
     """
-    import hpa_synth
-    from hpa_lib import paths
-    from hpa_lib.running import plan
-
     data, source = paths.find_data(options.data or default)
     if not makes_data and (out / "data" / "dataset.json").exists():
         return _data_of_run_set(out, data if options.data else None)
@@ -95,10 +71,6 @@ def _choose_data(options: argparse.Namespace, default: Path | str, out: Path, ma
 
 def _data_of_run_set(out: Path, given: Path | None) -> Path:
     """The folder or zip that a run set was made of, or ``given`` where that holds the same data."""
-    from hpa_lib import store
-    from hpa_lib.data import kaggle
-    from hpa_lib.running import plan
-
     description = store.load_json(out, "data/dataset.json")
     if not {"path", "data_hash"} <= description.keys():
         raise plan.Refused(f"{out}/data/dataset.json does not name the data: run 00_data.ipynb with the same OUT")
@@ -111,9 +83,7 @@ def _data_of_run_set(out: Path, given: Path | None) -> Path:
     raise plan.Refused(f"the run set {out} was made of {known}, not of {given}: {remedy}")
 
 
-def _run(steps, out: Path, options: argparse.Namespace) -> int:
-    from hpa_lib.running import runner
-
+def _execute(steps, out: Path, options: argparse.Namespace) -> int:
     record = runner.run_plan(steps, out, options.profile, options.cell_timeout)
     if record["status"] == "done":
         _print_results(out, has_report=any(step.notebook.name.startswith("07") for step in steps))
@@ -133,8 +103,6 @@ def _run(steps, out: Path, options: argparse.Namespace) -> int:
 
 def _print_results(out: Path, has_report: bool) -> None:
     """The study's small table and the paths of the last files, where this run made them."""
-    from hpa_lib import store
-
     if not has_report:
         print(f"done; hpa run --only 05,06,07 --out {out} compares all runs")
         return

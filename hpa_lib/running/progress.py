@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 EPOCH = re.compile(r"epoch +(\d+/\d+) .*(macro AP [\d.]+)")  # as training.loop prints it
-PAUSE = 60  # seconds between two lines where nothing can be rewritten
+PAUSE = 60  # seconds between two lines in a pipe or a file; on a terminal it is one
 
 
 class Progress:
@@ -27,23 +27,21 @@ class Progress:
     def __init__(self, head: str, log: Path, expected: Sequence[float | None] = (None,), started: float | None = None):
         self.head, self.log, self.expected = head, log, expected
         self.step_started = time.monotonic()
-        self.run_started = self.step_started if started is None else started
-        self.heading = self.epoch = self.unfinished = ""
+        self.run_started = started or self.step_started
+        self.heading = self.epoch = ""
 
     def start_cell(self, cell: Mapping, cell_index: int) -> None:
         """Take the heading of a text cell: it holds for the cells below it."""
-        if cell["cell_type"] == "markdown":
-            headings = [line.strip("# ") for line in cell["source"].splitlines() if line.startswith("#")]
-            if headings:
-                self.heading, self.epoch = headings[-1], ""
+        headings = re.findall(r"^#+ *(.+)", cell["source"], re.MULTILINE)
+        if headings and cell["cell_type"] == "markdown":
+            self.heading, self.epoch = headings[-1], ""
 
     def write(self, text: str) -> None:
-        """Store what a cell printed; a line of an epoch is shown from now on."""
+        """Store what a cell printed; of an epoch's line, show the number and the score from now on."""
         with open(self.log, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
-        *lines, self.unfinished = (self.unfinished + text).split("\n")
-        for found in filter(None, map(EPOCH.search, lines)):
-            self.epoch = f"epoch {found[1]}, {found[2]}"
+        for number, score in EPOCH.findall(text):
+            self.epoch = f"epoch {number}, {score}"
 
     def flush(self) -> None:
         """Papermill asks for it; every ``write`` has closed the file already."""
@@ -64,15 +62,9 @@ def _clock(seconds: float) -> str:
 
 @contextlib.contextmanager
 def shown(line: Callable[[], str]) -> Iterator[None]:
-    """Show ``line()`` while a ``with`` block runs: on a terminal in place, each second, and gone at the end; else one
-    line per minute."""
-    ended, show = threading.Event(), _rewrite if sys.stdout.isatty() else _append
-
-    def work():
-        with contextlib.suppress(OSError, ValueError):  # the terminal is gone, or lacks a character: the run goes on
-            show(line, ended)
-
-    thread = threading.Thread(target=work, daemon=True)
+    """Show ``line()`` while a ``with`` block runs: on a terminal in place and gone at the end, else once per minute."""
+    ended = threading.Event()
+    thread = threading.Thread(target=_show, args=(line, ended), daemon=True)
     thread.start()
     try:
         yield
@@ -81,15 +73,10 @@ def shown(line: Callable[[], str]) -> Iterator[None]:
         thread.join()
 
 
-def _rewrite(line: Callable[[], str], ended: threading.Event) -> None:
-    while True:
-        width = shutil.get_terminal_size().columns - 1  # a full line would wrap, and \r would not reach its start
-        print(f"\r{line()[:width]:<{width}}", end="", flush=True)
-        if ended.wait(1):
-            print(f"\r{'':{width}}\r", end="", flush=True)
-            return
-
-
-def _append(line: Callable[[], str], ended: threading.Event) -> None:
-    while not ended.wait(PAUSE):
-        print(line(), flush=True)
+def _show(line: Callable[[], str], ended: threading.Event) -> None:
+    in_place, width = sys.stdout.isatty(), 0
+    with contextlib.suppress(OSError, ValueError):  # the terminal is gone, or lacks a character: the run goes on
+        while not ended.wait(1 if in_place else PAUSE):
+            width = shutil.get_terminal_size().columns - 1  # a full line would wrap: \r would not reach its start
+            print(f"\r{line()[:width]:<{width}}" if in_place else line(), end="" if in_place else "\n", flush=True)
+        print(f"\r{'':{width}}\r" if width and in_place else "", end="", flush=True)

@@ -51,23 +51,10 @@ def begin(steps: list[plan.Step], earlier: list[dict], profile: str) -> dict:
 
 
 def expected_seconds(steps: Sequence[plan.Step], earlier: Sequence[Mapping]) -> list[float | None]:
-    """The seconds that each step took when it was last done on this machine, per epoch where both name ``EPOCHS``.
-
-    Args:
-        steps: those to be run.
-        earlier: the entries ``steps`` of the run set's ``run.json``.
-
-    Returns:
-        One number per step; None where nothing is known.
-    """
-    here = {entry["step"]: entry for entry in earlier if entry.get("host") == platform.node()}
-    expected = []
-    for step in steps:
-        entry = here.get(step.name, {})
-        epochs, before = step.parameters.get("EPOCHS"), entry.get("parameters", {}).get("EPOCHS")
-        ratio = epochs / before if epochs and before else 1
-        expected.append(entry["seconds"] * ratio if entry.get("status") == "done" else None)
-    return expected
+    """Per step, the seconds it took with the same parameters on this machine, by ``earlier`` entries; else None."""
+    done = [entry for entry in earlier if (entry["status"], entry.get("host")) == ("done", platform.node())]
+    seconds = {(entry["step"], str(entry["parameters"])): entry["seconds"] for entry in done}
+    return [seconds.get((step.name, str(step.parameters))) for step in steps]
 
 
 def now() -> str:

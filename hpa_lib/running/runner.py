@@ -151,13 +151,9 @@ def started_kernel(folder: Path, log: Path) -> Iterator[AsyncKernelManager]:
         )
         environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
         environment |= {"IPYTHONDIR": f"{private}/ipython", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        arguments = ["--HistoryManager.hist_file=:memory:"]
         try:
-            _wait(
-                kernel.start_kernel(
-                    cwd=str(folder), env=environment, stdout=stream, stderr=stream, extra_arguments=arguments
-                )
-            )
+            options = {"stdout": stream, "stderr": stream, "extra_arguments": ["--HistoryManager.hist_file=:memory:"]}
+            _wait(kernel.start_kernel(cwd=str(folder), env=environment, **options))
             yield kernel
         finally:
             if kernel.has_kernel:
@@ -222,10 +218,8 @@ def _mark_stopped_cell(executed: Path, error: dict, status: str) -> str | None:
     for later in notebook.cells[last + 1 :]:
         later.metadata.setdefault("papermill", {})["status"] = "pending"
     if cell.cell_type == "code" and status != "failed":  # a failed cell shows its traceback already
-        note = nbformat.v4.new_output(
-            "error", ename=error["name"], evalue=error["message"], traceback=[error["message"]]
-        )
-        cell.outputs.append(note)
+        texts = {"ename": error["name"], "evalue": error["message"], "traceback": [error["message"]]}
+        cell.outputs.append(nbformat.v4.new_output("error", **texts))
     store.write_atomic(executed, lambda path: nbformat.write(notebook, path))
     return cell.get("id") or f"number {last}"
 
