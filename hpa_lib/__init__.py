@@ -6,7 +6,7 @@ The map of the library, in the order in which the data flows::
     paths                       where the data and the outputs are
     store                       the only reader and writer of outputs/, and its locks
     provenance                  versions of packages, the git commit
-    __main__                    the hpa command
+    __main__                    the hpa command: arguments, exit codes
 
     data/kaggle                 a folder in Kaggle's layout: its tables and where its images are
     data/csv_rows               the rows of a CSV table, read leniently
@@ -65,11 +65,18 @@ The map of the library, in the order in which the data flows::
 
     reporting/label_statistics  numbers behind notebook 01
     reporting/tables            the study's tables
+    reporting/run_list          all runs of a run set, the best first
     reporting/page              the report as one HTML page
 
     running/profiles            what hpa run starts
     running/plan                checks before the start
     running/runner              notebooks, run strictly
+    running/records             run.json: what each step did, and how long it should take
+    running/progress            the line and the log of a running notebook
+
+    commands/data               hpa check, weights
+    commands/run                hpa run
+    commands/scores             hpa runs, add-run, score, submission check
 
 Python 3.11 on Linux, where everything is tested; the fast tests also pass on 3.12 and 3.13. On macOS (Apple silicon)
 and Windows the library can be imported, and requirements.lock holds what they need besides, but nobody has run it

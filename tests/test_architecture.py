@@ -23,7 +23,8 @@ ARROWS = {  # folder -> the folders that it may import
     "running": "models training",
     "hpa_synth": "data",
 }
-MOST_ENTRIES, MOST_FILES, MOST_ARROWS = 14, 12, 13  # in hpa_lib, in a folder, between folders
+# In hpa_lib (14, and since __main__ grew beyond one file, commands/), in a folder, between folders.
+MOST_ENTRIES, MOST_FILES, MOST_ARROWS = 15, 12, 13
 ONLY_IN = {  # package -> the folders or files that may name it
     "tensorflow": {"training/device.py", "models/layers.py", "models/tensor_files.py"},
     "keras": {"models", "training"},
@@ -95,7 +96,7 @@ def test_imports_keep_to_the_arrows(path):
         assert not others, f"{path.name} may only import {EVERYWHERE}"
     elif folder == "__init__":
         assert others <= {"training"}, "hpa_lib/__init__.py may import training/startup.py alone"
-    elif folder != "__main__":
+    elif folder not in ("__main__", "commands"):  # the commands are what __main__ was: they may use everything
         assert folder in ARROWS, f"{folder} is a new folder: enter it in ARROWS with what it may import"
         assert others <= set(ARROWS[folder].split()), f"{folder} may not import {others - set(ARROWS[folder].split())}"
 

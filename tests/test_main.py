@@ -1,9 +1,17 @@
+import functools
+import hashlib
+import http.server
 import json
+import re
 import subprocess
 import sys
+import threading
+import tomllib
 
 import nbformat
+import pandas as pd
 import pytest
+from fake_runs import write_out
 from throwaway import write_notebook
 
 import hpa_synth.__main__
@@ -298,6 +306,97 @@ def test_weights_says_what_is_missing_and_where_to_put_it(hpa, tmp_path, monkeyp
     monkeypatch.setenv("HPA_WEIGHTS", str(tmp_path))
     code, out, _ = hpa("weights")
     assert code == 0 and "resnet18" in out and "inception_v2" in out
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """The address of a local HTTP server for the files of ``tmp_path/public``."""
+    (tmp_path / "public").mkdir()
+    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "public"))
+    served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{served.server_port}"
+    served.shutdown()
+    served.server_close()
+
+
+def test_weights_are_fetched_where_they_are_looked_for(hpa, server, tmp_path, monkeypatch):
+    from hpa_lib.models import weights
+
+    monkeypatch.setenv("HPA_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setattr(weights, "FOLDER", tmp_path / "nowhere")
+    content = b"not really weights, and held by its checksum alone"
+    (tmp_path / "public" / "file.h5").write_bytes(content)
+    source = {
+        "files": ("file.h5",),
+        "address": f"{server}/file.h5",
+        "checksum": "md5:" + hashlib.md5(content).hexdigest(),
+    }
+    gone = {"files": ("gone.tar.gz",), "address": f"{server}/gone.tar.gz"}
+    monkeypatch.setattr(weights, "SOURCES", {"inception_v2": gone, "densenet121": source})
+    code, out, errors = hpa("weights", "--fetch")  # the one that fails does not keep the other from being fetched
+    assert code == 2 and out == f"densenet121: {tmp_path / 'weights' / 'file.h5'}\n"
+    assert len(errors) == 1 and f"{server}/gone.tar.gz cannot be downloaded (HTTP Error 404" in errors[0]
+    assert [path.read_bytes() for path in (tmp_path / "weights").iterdir()] == [content]
+    (tmp_path / "public" / "file.h5").unlink()
+    assert hpa("weights", "--fetch", "densenet121")[:2] == (0, out)  # it is here: the network is not asked
+    refused(hpa("weights", "--fetch", "densenet"), "'densenet' has no public weights: use one of")
+    (tmp_path / "weights" / "file.h5").unlink()
+    (tmp_path / "public" / "file.h5").write_bytes(b"damaged on the way")
+    refused(hpa("weights", "--fetch", "densenet121"), "has md5", "fetch it again")
+    assert not list((tmp_path / "weights").iterdir())
+
+
+def test_version_names_the_package_and_the_commit(hpa, monkeypatch):
+    version = tomllib.loads((paths.PROJECT / "pyproject.toml").read_text())["project"]["version"]
+    for commit, more in (("0123abc+changes", " (commit 0123abc+changes)"), (None, "")):
+        monkeypatch.setattr("hpa_lib.provenance.commit", lambda commit=commit: commit)
+        assert hpa("--version") == (0, f"hpa-kit {version}{more}\n", [])
+
+
+def test_help_of_run_shows_every_default(capsys):
+    with pytest.raises(SystemExit):
+        __main__.main(["run", "--help"])
+    options = re.split(r"\n  (?=-)", capsys.readouterr().out)[2:]  # after the usage and -h
+    assert len(options) == 8 and all("default:" in option for option in options)
+
+
+def test_runs_lists_the_best_first_and_what_is_not_finished_or_stale(hpa, tmp_path):
+    write_out(tmp_path / "out", tmp_path / "data", num_images=400)
+    stored = store.load_json(tmp_path / "out", "runs/densenet-rgby-none/result.json")
+    stored |= {"val_macro_ap": 0.99, "val_macro_f1": 0.5, "best_epoch": 3, "epochs": 4, "seconds": 90, "split": "other"}
+    store.save_json(tmp_path / "out", "runs/densenet-rgby-none/result.json", stored)
+    history = [{"epoch": epoch, "val_macro_ap": epoch / 100, "val_macro_f1": 0, "seconds": 60} for epoch in (1, 2, 3)]
+    settings = {"model": "resnet18", "epochs": 9, "split": store.split_digest(tmp_path / "out")}
+    state = {"settings": settings, "epoch": 3, "best_epoch": 2, "finished": False, "history": history}
+    store.save_json(tmp_path / "out", "runs/begun/checkpoints/state.json", state)
+    code, out, errors = hpa("runs", tmp_path / "out")
+    lines = [line.split(maxsplit=7) for line in out.splitlines()[1:]]
+    assert code == 0 and [line[0] for line in lines] == [
+        "densenet-rgby-none", "inception_v2-rgby-log", "resnet18-rgby-none", "begun",
+    ]  # fmt: skip
+    assert lines[0][1:] == ["densenet", "4", "3", "0.990", "0.500", "1.5", "stale: another split"]
+    assert 0.9 > float(lines[1][2]) > float(lines[2][2]) > 0.3  # a table of probabilities brings no score of its own
+    assert lines[3][1:] == ["resnet18", "9", "2", "0.020", "3.0", "unfinished:", "epoch 3"]
+
+
+def test_runs_shows_the_tuned_score_of_runs_that_have_not_changed_since(hpa, tmp_path):
+    out = tmp_path / "out"
+    write_out(out, tmp_path / "data", num_images=400)
+    runs = store.list_runs(out)
+    store.save_json(out, "decisions/thresholds.json", {"recommended": "grid", "runs": store.digest_runs(out, runs)})
+    rows = [[run, name, score, "hold-out"] for run in runs for name, score in (("half", 0.1), ("grid", 0.777))]
+    table = pd.DataFrame(rows, columns=["run", "name", "macro_f1", "judged_on"])
+    store.save_table(out, "tables/thresholds.csv", table)
+    assert hpa("runs", out)[1].count("0.777") == len(runs)
+    ids, probs = store.load_probs(out, runs[0], "val")
+    store.save_probs(out, runs[0], "val", ids, 1 - probs)
+    assert hpa("runs", out)[1].count("0.777") == len(runs) - 1
+
+
+def test_runs_of_an_empty_run_set_is_one_sentence(hpa, tmp_path):
+    refused(hpa("runs", tmp_path), f"no run in {tmp_path}: run 00_data.ipynb and 02")
 
 
 def test_help_needs_no_heavy_import():

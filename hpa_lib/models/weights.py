@@ -76,8 +76,10 @@ def find(name: str, path: str | Path = "", online: bool | None = None) -> Path |
 def download(name: str) -> Path:
     """Fetch a model's public weights into the weights folder, whole and checked, and return the file.
 
+    Without a known checksum the file must fill the model: its tensors are compared by name and shape.
+
     Raises:
-        ValueError: the model has no public weights, or the checksum does not fit.
+        ValueError: the model has no public weights, or the file is not the right one.
         ConnectionError: the address cannot be reached, or the download broke off.
     """
     if name not in SOURCES:
@@ -85,11 +87,11 @@ def download(name: str) -> Path:
     source = SOURCES[name]
     target = folder() / source["files"][0]
     if "hub" in source:
-        return _fetch_from_hub(*source["hub"], target)
-    return _fetch(source["address"], target, source.get("checksum", ""))
+        return _fetch_from_hub(*source["hub"], target, name)
+    return _fetch(source["address"], target, source.get("checksum", ""), name)
 
 
-def _fetch(address: str, target: Path, checksum: str) -> Path:
+def _fetch(address: str, target: Path, checksum: str, name: str) -> Path:
     def write(path: Path) -> None:
         try:
             with urllib.request.urlopen(address, timeout=TIMEOUT) as response, path.open("wb") as file:
@@ -100,10 +102,10 @@ def _fetch(address: str, target: Path, checksum: str) -> Path:
         if path.stat().st_size != expected:
             raise ConnectionError(f"{address} broke off after {path.stat().st_size} of {expected} bytes: try again")
 
-    return _place(target, write, checksum)
+    return _place(target, write, checksum, name)
 
 
-def _fetch_from_hub(repository: str, file_name: str, target: Path) -> Path:
+def _fetch_from_hub(repository: str, file_name: str, target: Path, name: str) -> Path:
     """Download one file of a Hugging Face repository, held against the hub's own SHA-256."""
     import huggingface_hub  # slow to import, and needed only here
 
@@ -114,17 +116,20 @@ def _fetch_from_hub(repository: str, file_name: str, target: Path) -> Path:
     except Exception as error:  # the hub's client raises its own, requests' and httpx' errors
         raise ConnectionError(f"{repository} cannot be fetched from the hub ({error}): copy it to {target}") from error
     known = f"sha256:{checksum}" if len(checksum) == 64 else ""  # large files carry their SHA-256 as the etag
-    return _place(target, lambda path: shutil.copyfile(cached, path), known)
+    return _place(target, lambda path: shutil.copyfile(cached, path), known, name)
 
 
-def _place(target: Path, write: Callable[[Path], object], checksum: str) -> Path:
-    """The file that ``write`` makes, if its checksum (``"sha256:..."``, ``"md5:..."`` or none) is the known one."""
+def _place(target: Path, write: Callable[[Path], object], checksum: str, name: str) -> Path:
+    """The file that ``write`` makes, if its checksum (``"sha256:..."``, ``"md5:..."``) or, without one, it fits."""
 
     def write_checked(path: Path) -> None:
         write(path)
+        if not checksum:
+            load({"resnet18": resnet18, "inception_v2": inception_v2}[name].build(image_size=96, channels="rgb"), path)
+            return
         algorithm, _, expected = checksum.partition(":")
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, algorithm).hexdigest() if checksum else ""
+            found = hashlib.file_digest(file, algorithm).hexdigest()
         if found != expected:
             raise ValueError(f"the file for {target} has {algorithm} {found}, not {expected}: fetch it again")
 
@@ -137,7 +142,7 @@ def status() -> list[dict[str, str]]:
     for name, source in SOURCES.items():
         found = find(name, online=False)
         origin = f"hub {source['hub'][0]}, file {source['hub'][1]}" if "hub" in source else source["address"]
-        how = "nothing to do" if found else f"set HPA_ONLINE=1, or put it into {folder()} yourself; from {origin}"
+        how = "nothing to do" if found else f"hpa weights --fetch {name}, or put it into {folder()}; from {origin}"
         row = {"model": name, "file": source["files"][0], "present": "yes" if found else "no"}
         rows.append({**row, "path": str(found or ""), "how": how})
     return rows
@@ -175,7 +180,7 @@ def start(
         found, reason = None, str(error)
     if found is None:
         text = f"NO PRETRAINED WEIGHTS for {model.name} ({reason}): training FROM SCRATCH, expect a lower score. "
-        return {**scratch, "message": f"{text}`hpa weights` says how to get them."}
+        return {**scratch, "message": f"{text}`hpa weights --fetch {model.name}` gets them."}
     unused = load(model, found, yellow, rescale)
     origin = "own file" if path else "ImageNet"  # we do not know what a user's file was trained on
     kind = "weights" if path else "ImageNet weights"

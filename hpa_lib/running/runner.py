@@ -5,9 +5,9 @@ the status is ``killed``, the cell is marked in the executed copy, and the run s
 """
 
 import contextlib
-import datetime
 import logging
 import os
+import platform
 import signal
 import sys
 import tempfile
@@ -24,7 +24,7 @@ from nbclient.exceptions import CellTimeoutError
 from papermill.exceptions import PapermillExecutionError
 
 from hpa_lib import provenance, store
-from hpa_lib.running import plan
+from hpa_lib.running import plan, progress, records
 
 LONGEST_SOCKET_PATH = 103  # bytes in the sockaddr_un of macOS, less the closing zero; Linux takes 107
 
@@ -52,42 +52,50 @@ def run_plan(steps: list[plan.Step], out: Path, profile: str = "", cell_timeout:
     for name in ("papermill", "asyncio"):  # what they would say is in the record: the task of an interrupted cell, too
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with store.lock(Path(out) / ".run.lock", f"the run set {out}"), _terminate_as_interrupt():
-        return _run_steps(steps, Path(out), _new_record(steps, Path(out), profile), cell_timeout)
+        earlier = records.earlier_steps(Path(out))
+        expected = records.expected_seconds(steps, earlier)
+        return _run_steps(steps, Path(out), records.begin(steps, earlier, profile), expected, cell_timeout)
 
 
-def _run_steps(steps: list[plan.Step], out: Path, record: dict, cell_timeout: int | None) -> dict:
+def _run_steps(steps: list[plan.Step], out: Path, record: dict, expected: list, cell_timeout: int | None) -> dict:
     """The record after the last step that was run; every change of it is stored."""
-    width = max(len(step.name) for step in steps)
+    width, started = max(len(step.name) for step in steps), time.monotonic()
     for number, step in enumerate(steps, start=1):
         entry = next(planned for planned in record["steps"] if planned["step"] == step.name)
-        entry.update(status="running", started=_now())
+        entry.update(status="running", started=records.now(), host=platform.node())
         store.save_json(out, "run.json", record)
-        print(f"[{number}/{len(steps)}] {step.name:<{width}} ", end="", flush=True)
-        entry.update(run_notebook(step, out, cell_timeout))
-        print(_outcome(entry), flush=True)
+        head, log = f"[{number}/{len(steps)}] {step.name:<{width}}", out / "notebooks" / f"{step.name}.log"
+        state = progress.Progress(head, log, expected[number - 1 :], started)
+        with progress.shown(state.line):
+            entry.update(run_notebook(step, out, cell_timeout, state))
+        print(head, _outcome(entry), flush=True)
         store.save_json(out, "run.json", record)
         if entry["status"] != "done":
             break
-    record.update(status=entry["status"], last_step=entry["step"], finished=_now())
+    record.update(status=entry["status"], last_step=entry["step"], finished=records.now())
     store.save_json(out, "run.json", record)
     return record
 
 
-def run_notebook(step: plan.Step, out: Path, cell_timeout: int | None = None) -> dict:
+def run_notebook(
+    step: plan.Step, out: Path, cell_timeout: int | None = None, state: progress.Progress | None = None
+) -> dict:
     """How one notebook's run ended: ``status``, ``seconds``, ``peak_memory_mb``, ``error`` (name, message, cell).
 
     ``cell`` is None where the run ended before its first cell.
 
-    The kernel runs this very interpreter, with the notebook's folder as working directory. What it writes past the
-    notebook (a crash's native traceback) is stored beside the executed copy as ``<step>.log``.
+    The kernel runs this very interpreter, with the notebook's folder as working directory. What its cells print, and
+    what it writes past the notebook (a crash's native traceback), is stored beside the executed copy as ``<step>.log``,
+    as it comes.
     """
     executed = out / "notebooks" / f"{step.name}.ipynb"
     executed.parent.mkdir(parents=True, exist_ok=True)
-    log = executed.with_suffix(".log")
+    state = state or progress.Progress(step.name, executed.with_suffix(".log"))
     start, memory, returncode = time.monotonic(), [None], None
     try:
-        executed.unlink(missing_ok=True)  # never an older run's copy in place of this one's
-        with started_kernel(step.notebook.parent, log) as kernel:
+        for old in (executed, state.log):  # never an older run's in place of this one's
+            old.unlink(missing_ok=True)
+        with started_kernel(step.notebook.parent, state.log) as kernel:
             process = kernel.provisioner.process
             try:
                 executed_notebook = papermill.execute_notebook(
@@ -96,6 +104,9 @@ def run_notebook(step: plan.Step, out: Path, cell_timeout: int | None = None) ->
                     step.parameters,
                     progress_bar=False,
                     execution_timeout=cell_timeout,
+                    stdout_file=state,
+                    stderr_file=state,
+                    on_cell_start=state.start_cell,
                     on_cell_executed=lambda **_: memory.append(provenance.peak_memory_mb_of(process.pid)),
                     km=kernel,
                 )
@@ -112,14 +123,11 @@ def run_notebook(step: plan.Step, out: Path, cell_timeout: int | None = None) ->
         else:
             status, error = "killed", {"name": "KernelDied", "message": _why_dead(returncode)}
     except KeyboardInterrupt:
-        status, error = (
-            "interrupted",
-            {"name": "Interrupted", "message": "stopped by Ctrl-C or a signal"},
-        )
+        status, error = "interrupted", {"name": "Interrupted", "message": "stopped by Ctrl-C or a signal"}
     if error:
         error["cell"] = _mark_stopped_cell(executed, error, status)
-    if log.exists() and log.stat().st_size == 0:
-        log.unlink()
+    if state.log.exists() and state.log.stat().st_size == 0:
+        state.log.unlink()
     seconds = round(time.monotonic() - start, 1)
     return {"status": status, "seconds": seconds, "peak_memory_mb": memory[-1], "error": error}
 
@@ -134,7 +142,7 @@ def started_kernel(folder: Path, log: Path) -> Iterator[AsyncKernelManager]:
     """
     short = tempfile.gettempdir() if len(tempfile.gettempdir()) < LONGEST_SOCKET_PATH - 40 else "/tmp"
     transport, sockets = ("tcp", None) if sys.platform == "win32" else ("ipc", short)
-    with tempfile.TemporaryDirectory(prefix="hpa-", dir=sockets) as private, open(log, "wb") as stream:
+    with tempfile.TemporaryDirectory(prefix="hpa-", dir=sockets) as private, open(log, "ab") as stream:
         kernel = AsyncKernelManager(
             kernel_name="python3",
             kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
@@ -143,13 +151,9 @@ def started_kernel(folder: Path, log: Path) -> Iterator[AsyncKernelManager]:
         )
         environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
         environment |= {"IPYTHONDIR": f"{private}/ipython", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-        arguments = ["--HistoryManager.hist_file=:memory:"]
         try:
-            _wait(
-                kernel.start_kernel(
-                    cwd=str(folder), env=environment, stdout=stream, stderr=stream, extra_arguments=arguments
-                )
-            )
+            options = {"stdout": stream, "stderr": stream, "extra_arguments": ["--HistoryManager.hist_file=:memory:"]}
+            _wait(kernel.start_kernel(cwd=str(folder), env=environment, **options))
             yield kernel
         finally:
             if kernel.has_kernel:
@@ -180,47 +184,6 @@ def _terminate_as_interrupt() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _earlier_steps(out: Path) -> list[dict]:
-    """The steps in ``run.json``; a damaged file is set aside: its steps' results are not lost, only what it said."""
-    path = out / "run.json"
-    if not path.exists():
-        return []
-    try:
-        steps = store.load_json(out, "run.json")["steps"]
-        if all({"step", "status"} <= entry.keys() for entry in steps):
-            return steps
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    aside = path.rename(path.with_name(f"run.json.damaged-{_now().replace(':', '')}"))
-    print(f"{path} is damaged: it is kept as {aside.name}, and a new record begins", flush=True)
-    return []
-
-
-def _new_record(steps: list[plan.Step], out: Path, profile: str) -> dict:
-    waiting = [
-        {"step": step.name, "notebook": step.notebook.name, "parameters": step.parameters, "status": "waiting"}
-        for step in steps
-    ]
-    names = {step.name for step in steps}
-    kept = [entry for entry in _earlier_steps(out) if entry["step"] not in names]
-    for entry in kept:
-        if entry["status"] in ("running", "waiting"):  # the earlier run was killed before it could write the end
-            entry["status"] = "interrupted" if entry["status"] == "running" else "never run"
-    return {
-        "status": "running",
-        "profile": profile,
-        "started": _now(),
-        "finished": None,
-        "last_step": None,
-        "versions": provenance.versions(),
-        "steps": kept + waiting,
-    }
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _why_dead(returncode: int | None) -> str:
@@ -255,10 +218,8 @@ def _mark_stopped_cell(executed: Path, error: dict, status: str) -> str | None:
     for later in notebook.cells[last + 1 :]:
         later.metadata.setdefault("papermill", {})["status"] = "pending"
     if cell.cell_type == "code" and status != "failed":  # a failed cell shows its traceback already
-        note = nbformat.v4.new_output(
-            "error", ename=error["name"], evalue=error["message"], traceback=[error["message"]]
-        )
-        cell.outputs.append(note)
+        texts = {"ename": error["name"], "evalue": error["message"], "traceback": [error["message"]]}
+        cell.outputs.append(nbformat.v4.new_output("error", **texts))
     store.write_atomic(executed, lambda path: nbformat.write(notebook, path))
     return cell.get("id") or f"number {last}"
 

@@ -1,3 +1,4 @@
+import functools
 import hashlib
 import io
 import sys
@@ -315,7 +316,7 @@ def test_a_wrong_checksum_leaves_no_file(tmp_path, monkeypatch):
 def test_an_unreachable_address_leaves_no_file_and_names_the_place(tmp_path):
     target = tmp_path / "weights" / "file"
     with pytest.raises(ConnectionError, match="cannot be downloaded .*: fetch it by hand to"):
-        weights._fetch((tmp_path / "absent").as_uri(), target, "")
+        weights._fetch((tmp_path / "absent").as_uri(), target, "", "inception_v2")
     assert not list(target.parent.iterdir())
 
 
@@ -325,13 +326,17 @@ def test_a_download_that_breaks_off_leaves_no_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(weights.urllib.request, "urlopen", lambda address, timeout: Short(b"12345"))
     with pytest.raises(ConnectionError, match="broke off after 5 of 10 bytes"):
-        weights._fetch("https://example.org/file", tmp_path / "file", "")
+        weights._fetch("https://example.org/file", tmp_path / "file", "", "inception_v2")
     assert not (tmp_path / "file").exists()
 
 
 @pytest.mark.parametrize("etag", [hashlib.sha256(TORCH.read_bytes()).hexdigest(), "0" * 64, "short-etag"])
 def test_the_hub_is_held_against_its_own_checksum(etag, tmp_path, monkeypatch):
+    """Without one, a file must fill the model."""
     import huggingface_hub
+
+    narrow = functools.partial(weights.resnet18.build, width=1 / 16)
+    monkeypatch.setattr(weights.resnet18, "build", narrow)
 
     metadata = type("Metadata", (), {"etag": etag})
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda address, timeout: metadata)
@@ -359,10 +364,21 @@ def test_an_offline_hub_is_one_clear_sentence(tmp_path, monkeypatch):
     assert "no network" in weights.start(resnet())["message"]
 
 
+def test_a_file_without_a_known_checksum_must_fill_the_model(tmp_path, monkeypatch):
+    """Here it is whole, but of a network of another width."""
+    content = write_archive(tmp_path / "a.tar.gz", {"inception_v2.ckpt": SLIM.read_bytes()}).read_bytes()
+    serve(monkeypatch, tmp_path, content)
+    with pytest.raises(ValueError, match="build the model with the file's width"):
+        weights.download("inception_v2")
+    assert not list((tmp_path / "data" / "weights").iterdir())
+    monkeypatch.setattr(weights.inception_v2, "build", functools.partial(weights.inception_v2.build, width=0.25))
+    assert weights.download("inception_v2").read_bytes() == content
+
+
 def test_status_has_a_row_for_each_model(tmp_path):
     rows = {row["model"]: row for row in weights.status()}
     assert set(rows) == set(models.MODELS)
-    assert rows["resnet18"]["present"] == "no" and "HPA_ONLINE=1" in rows["resnet18"]["how"]
+    assert rows["resnet18"]["present"] == "no" and "hpa weights --fetch resnet18" in rows["resnet18"]["how"]
     project = tmp_path / "data" / "weights" / "inception_v2.ckpt"
     project.parent.mkdir(parents=True)
     project.write_bytes(SLIM.read_bytes())
@@ -374,6 +390,7 @@ def test_start_says_what_the_model_really_got(tmp_path, monkeypatch):
     missing = weights.start(resnet())
     assert missing["weights"] == "from scratch"
     assert missing["message"].startswith("NO PRETRAINED WEIGHTS for resnet18") and "FROM SCRATCH" in missing["message"]
+    assert missing["message"].endswith("`hpa weights --fetch resnet18` gets them.") and "\n" not in missing["message"]
     assert weights.start(resnet(), pretrained=False)["message"] == "resnet18 starts from random weights, as asked."
     densenet = models.MODELS["densenet"](image_size=64)
     assert "no public weights" in weights.start(densenet)["message"]

@@ -45,7 +45,8 @@ def test_done_run_leaves_copies_with_values_and_a_record(run, tmp_path, capsys):
     assert record["steps"][0]["parameters"] == {"EPOCHS": 41, "AUGMENT": False}
     assert record["steps"][0]["peak_memory_mb"] > 10
     assert len(capsys.readouterr().out.splitlines()) == 2  # one line a step
-    assert not list((tmp_path / "out" / "notebooks").glob("*.log"))
+    assert [path.name for path in (tmp_path / "out" / "notebooks").glob("*.log")] == ["a.log"]  # b prints nothing
+    assert (tmp_path / "out" / "notebooks" / "a.log").read_text() == "42 False\n"
 
 
 def test_kernel_is_this_interpreter_in_the_notebooks_folder_whatever_kernels_there_are(run, tmp_path, monkeypatch):
