@@ -19,7 +19,10 @@ CYCLE = [COLORS[name] for name in ("blue", "orange", "green", "vermilion", "purp
 MAGNITUDES = "blend:#DDECF7,#56B4E9,#0072B2,#00304B"  # seaborn's name of a heat map's colours, light to dark
 DIVERGING = "blend:#0072B2,#FFFFFF,#D55E00"  # the same for less and more than the middle
 
+SINGLE, DOUBLE = 3.5, 7.2  # inches: the width of one and of two columns of a printed page
+
 SETTINGS = {
+    "pdf.fonttype": 42,  # TrueType: fonts are in the file, and its texts can be searched and edited
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
     "axes.spines.top": False,
