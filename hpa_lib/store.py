@@ -51,6 +51,8 @@ MADE_BY = {  # first folder or file name -> the notebook that writes it
     "figures/architecture": "02_train_densenet.ipynb (or 03, 04)",
     "figures/threshold": "05_threshold_tuning.ipynb",
     "figures/ensemble": "06_ensemble.ipynb",
+    "tables/report": "07_report.ipynb",
+    "figures/report": "07_report.ipynb",
     "submission.csv": "06_ensemble.ipynb",
 }
 
