@@ -1,16 +1,14 @@
-"""The report as one HTML page that needs no other file, and the same in ``report/`` as Markdown, CSV and LaTeX.
-
-A section is a tuple (heading, text, items). An item is a dictionary: ``name`` of its files, ``caption``, ``made_from``
-(names of files in the run set) and, for a table, ``table``; without it, it is the stored figure of that name.
-"""
+"""The report as one HTML page that needs no other file, and the same in ``report/`` as Markdown, CSV and LaTeX."""
 
 import base64
 import hashlib
 import html
 import re
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 from pandas.api import types
@@ -48,16 +46,35 @@ HEAD = """<!doctype html>
 <body>"""
 
 
-def write(out: Path, title: str, stamps: Sequence[str], sections: Sequence[tuple], record: dict) -> Path:
-    """``out/report.html`` and the folder ``out/report/``: ``report.md``, ``tables/``, ``figures/``, ``manifest.json``.
+class Item(NamedTuple):
+    """A table or a stored figure of the report."""
 
-    What is not there is left out with one sentence: a figure that was not stored, a table without rows.
+    name: str  # of its files
+    caption: str
+    made_from: list[str]  # names of files in the run set
+    table: pd.DataFrame | None = None  # None: the figure of this name
+    label: str = ""  # "Table 2", given by ``write``
+
+
+class Section(NamedTuple):
+    """A heading, a text below it, then tables and figures."""
+
+    heading: str
+    text: str
+    items: list[Item]
+
+
+def write(out: Path, title: str, stamps: Sequence[str], sections: Sequence[Section], record: dict) -> Path:
+    """``out/report.html``, its tables in ``tables/``, and the folder ``out/report/`` with Markdown, CSV and LaTeX.
+
+    A figure that was not stored and a table without rows are left out with one sentence. ``report/manifest.json`` says
+    of which files and runs each item was made.
 
     Args:
         out: the run set.
         title: of the page.
         stamps: sentences below the title, the first of which says what data it is.
-        sections: in their order (see above).
+        sections: in their order.
         record: how the page was made; the manifest begins with it.
 
     Returns:
@@ -65,12 +82,12 @@ def write(out: Path, title: str, stamps: Sequence[str], sections: Sequence[tuple
     """
     out = Path(out)
     sections = _number(out, sections)
-    items = [item for _, _, section_items in sections for item in section_items]
+    items = [item for section in sections for item in section.items]
     for item in items:
         _export(out, item)
-    _write_text(out / "report" / "report.md", _write_markdown(title, stamps, sections))
-    store.save_json(out, "report/manifest.json", record | {"items": _trace(out, items)})
-    return _write_text(out / "report.html", _write_html(out, title, stamps, sections))
+    _write_text(out / "report" / "report.md", _make_markdown(title, stamps, sections))
+    store.save_json(out, "report/manifest.json", record | {"items": [_trace(out, item) for item in items]})
+    return _write_text(out / "report.html", _make_html(out, title, stamps, sections))
 
 
 def format_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -88,52 +105,50 @@ def _format(value) -> str:
     return f"{value:,}"
 
 
-def _number(out: Path, sections: Sequence[tuple]) -> list[tuple]:
-    """The sections with a ``label`` in each item, such as ``"Table 2"``; items that are not there become sentences."""
-    counts, numbered = {"Table": 0, "Figure": 0}, []
+def _number(out: Path, sections: Sequence[Section]) -> list[Section]:
+    """The sections with numbered items; those that are not there become sentences."""
+    counts, numbered = Counter(), []
     for heading, text, items in sections:
         present = []
         for item in items:
-            kind = "Table" if "table" in item else "Figure"
-            if item["table"].empty if kind == "Table" else not _list_files(out, item):
-                text += f" {kind} left out, there is nothing to show: {item['caption']}"
-            else:
-                counts[kind] += 1
-                present.append(item | {"label": f"{kind} {counts[kind]}"})
-        numbered.append((heading, text, present))
+            if item.table is None and not _stored_files(out, item):
+                text += f" Left out, since {store.made_by('figures/' + item.name)} has not stored it: {item.caption}"
+                continue
+            if item.table is not None and item.table.empty:
+                text += f" Left out, since it has no rows: {item.caption}"
+                continue
+            kind = "Figure" if item.table is None else "Table"
+            counts[kind] += 1
+            present.append(item._replace(label=f"{kind} {counts[kind]}"))
+        numbered.append(Section(heading, text, present))
     return numbered
 
 
-def _list_files(out: Path, item: dict) -> list[Path]:
-    """The stored files of a figure: its picture, its PDF and the numbers that it shows, as far as there are."""
-    paths = [out / f"figures/{item['name']}.{suffix}" for suffix in ("png", "pdf", "csv")]
-    return [path for path in paths if path.exists()]
+def _stored_files(out: Path, item: Item) -> list[str]:
+    """The files of a figure: its picture, its PDF and the numbers that it shows, as far as there are."""
+    names = [f"figures/{item.name}.{suffix}" for suffix in ("png", "pdf", "csv")]
+    return [name for name in names if (out / name).exists()]
 
 
-def _export(out: Path, item: dict) -> None:
-    if "table" in item:
-        store.save_table(out, f"report/tables/{item['name']}.csv", item["table"])
-        _write_text(out / f"report/tables/{item['name']}.tex", _write_latex(item))
+def _export(out: Path, item: Item) -> None:
+    if item.table is not None:
+        store.save_table(out, f"tables/{item.name}.csv", item.table)
+        store.save_table(out, f"report/tables/{item.name}.csv", item.table)
+        _write_text(out / f"report/tables/{item.name}.tex", _make_latex(item))
         return
-    for file in _list_files(out, item):
-        store.write_atomic(out / "report" / "figures" / file.name, lambda part, file=file: shutil.copyfile(file, part))
+    for name in _stored_files(out, item):
+        store.write_atomic(out / "report" / name, lambda part, name=name: shutil.copyfile(out / name, part))
 
 
-def _trace(out: Path, items: Sequence[dict]) -> list[dict]:
-    """For each item of the page: what it was made from, with the SHA-256 of each file, of which runs, and by what."""
-    rows = []
-    for item in items:
-        files = [] if "table" in item else [path.relative_to(out).as_posix() for path in _list_files(out, item)]
-        names = sorted({*item["made_from"], *files})
-        rows.append(
-            {
-                **{key: item[key] for key in ("label", "name", "caption")},
-                "made_by": store.made_by(f"{'tables' if 'table' in item else 'figures'}/{item['name']}"),
-                "runs": sorted({name.split("/")[1] for name in names if name.startswith("runs/")}),
-                "made_from": {name: hashlib.sha256(store.need(out, name).read_bytes()).hexdigest() for name in names},
-            }
-        )
-    return rows
+def _trace(out: Path, item: Item) -> dict:
+    """What an item was made from, with the SHA-256 of each file, of which runs, and by which notebook."""
+    names = sorted({*item.made_from, *([] if item.table is not None else _stored_files(out, item))})
+    return {
+        **{key: getattr(item, key) for key in ("label", "name", "caption")},
+        "made_by": store.made_by(f"{'figures' if item.table is None else 'tables'}/{item.name}"),
+        "runs": sorted({name.split("/")[1] for name in names if name.startswith("runs/")}),
+        "made_from": {name: hashlib.sha256(store.need(out, name).read_bytes()).hexdigest() for name in names},
+    }
 
 
 def _write_text(path: Path, text: str) -> Path:
@@ -147,15 +162,15 @@ def _kinds(table: pd.DataFrame) -> list[str]:
     return ["number" if types.is_numeric_dtype(table[name]) else text for name, text in zip(table, texts, strict=True)]
 
 
-def _write_html(out: Path, title: str, stamps: Sequence[str], sections: Sequence[tuple]) -> str:
+def _make_html(out: Path, title: str, stamps: Sequence[str], sections: Sequence[Section]) -> str:
     title, *stamps = map(html.escape, [title, *stamps])
     parts = [HEAD.format(title=title, style=STYLE), f'<h1>{title}</h1>\n<p class="stamp">{stamps[0]}</p>\n<ul>']
     parts += [*(f"<li>{stamp}</li>" for stamp in stamps[1:]), '</ul>\n<nav aria-label="Contents"><ol>']
-    headings = [(html.escape(heading), _anchor(heading)) for heading, _, _ in sections]
-    parts += [*(f'<li><a href="#{anchor}">{heading}</a></li>' for heading, anchor in headings), "</ol></nav>"]
-    for (heading, anchor), (_, text, items) in zip(headings, sections, strict=True):
-        parts.append(f'<section id="{anchor}">\n<h2>{heading}</h2>\n<p>{html.escape(text)}</p>')
-        parts += [*(_write_html_item(out, item) for item in items), "</section>"]
+    parts += [f'<li><a href="#{_anchor(heading)}">{html.escape(heading)}</a></li>' for heading, _, _ in sections]
+    parts.append("</ol></nav>")
+    for heading, text, items in sections:
+        parts.append(f'<section id="{_anchor(heading)}">\n<h2>{html.escape(heading)}</h2>\n<p>{html.escape(text)}</p>')
+        parts += [*(_make_html_item(out, item) for item in items), "</section>"]
     return "\n".join([*parts, "</body>\n</html>\n"])
 
 
@@ -163,18 +178,19 @@ def _anchor(text: str) -> str:
     return re.sub(r"\W+", "-", text.lower()).strip("-")
 
 
-def _write_html_item(out: Path, item: dict) -> str:
-    caption = html.escape(item["caption"])
-    title = f"<figcaption><b>{item['label']}.</b> {caption}</figcaption>"
-    box = f'<div class="scroll" tabindex="0" role="region" aria-label="{item["label"]}">'
-    if "table" in item:
-        return f'<figure id="{_anchor(item["label"])}">{title}{box}{_write_html_table(item["table"])}</div></figure>'
-    picture = base64.b64encode((out / f"figures/{item['name']}.png").read_bytes()).decode()
-    image = f'<img alt="{caption}" src="data:image/png;base64,{picture}">'
-    return f'<figure id="{_anchor(item["label"])}">{box}{image}</div>{title}</figure>'
+def _make_html_item(out: Path, item: Item) -> str:
+    caption = html.escape(item.caption)
+    title = f"<figcaption><b>{item.label}.</b> {caption}</figcaption>"
+    if item.table is None:
+        picture = base64.b64encode((out / f"figures/{item.name}.png").read_bytes()).decode()
+        shown = f'<img alt="{caption}" src="data:image/png;base64,{picture}">'
+    else:
+        shown = _make_html_table(item.table)
+    box = f'<div class="scroll" tabindex="0" role="region" aria-label="{item.label}">{shown}</div>'
+    return f'<figure id="{_anchor(item.label)}">{title}{box}</figure>'
 
 
-def _write_html_table(table: pd.DataFrame) -> str:
+def _make_html_table(table: pd.DataFrame) -> str:
     kinds, lines = _kinds(table), []
     for tag, row in [("th", table.columns), *(("td", row) for row in format_table(table).itertuples(index=False))]:
         cells = [f'<{tag} class="{kind}">{html.escape(text)}</{tag}>' for kind, text in zip(kinds, row, strict=True)]
@@ -182,25 +198,25 @@ def _write_html_table(table: pd.DataFrame) -> str:
     return "\n".join(["<table><thead>", lines[0], "</thead><tbody>", *lines[1:], "</tbody></table>"])
 
 
-def _write_markdown(title: str, stamps: Sequence[str], sections: Sequence[tuple]) -> str:
+def _make_markdown(title: str, stamps: Sequence[str], sections: Sequence[Section]) -> str:
     parts = [f"# {title}", "\n".join(f"- {stamp}" for stamp in stamps)]
     for heading, text, items in sections:
         parts += [f"## {heading}", text]
         for item in items:
-            picture = f"![{item['label']}](figures/{item['name']}.png)"
-            shown = _write_markdown_table(item["table"]) if "table" in item else picture
-            parts += [f"**{item['label']}.** {item['caption']}", shown]
+            picture = f"![{item.label}](figures/{item.name}.png)"
+            shown = picture if item.table is None else _make_markdown_table(item.table)
+            parts += [f"**{item.label}.** {item.caption}", shown]
     return "\n\n".join(parts) + "\n"
 
 
-def _write_markdown_table(table: pd.DataFrame) -> str:
+def _make_markdown_table(table: pd.DataFrame) -> str:
     rules = ["---:" if kind == "number" else "---" for kind in _kinds(table)]
     rows = [table.columns, rules, *format_table(table).itertuples(index=False)]
     return "\n".join("| " + " | ".join(text.replace("|", r"\|") for text in row) + " |" for row in rows)
 
 
-def _write_latex(item: dict) -> str:
+def _make_latex(item: Item) -> str:
     r"""A table in booktabs style, to be read in by ``\input``; long texts are wrapped."""
-    columns = "".join({"number": "r", "text": "l", "long": "p{4cm}"}[kind] for kind in _kinds(item["table"]))
-    options = {"index": False, "escape": True, "column_format": columns, "label": f"tab:{item['name']}"}
-    return format_table(item["table"]).to_latex(caption=item["caption"].replace("%", r"\%"), **options)
+    columns = "".join({"number": "r", "text": "l", "long": "p{4cm}"}[kind] for kind in _kinds(item.table))
+    options = {"index": False, "escape": True, "column_format": columns, "label": f"tab:{item.name}"}
+    return format_table(item.table).to_latex(caption=item.caption.replace("%", r"\%"), **options)
