@@ -25,13 +25,13 @@ figure { margin: 2rem 0 } figcaption { margin: .5rem 0; max-width: 48rem; font-s
 .scroll { overflow-x: auto } img { display: block; max-width: 100% }
 table { border-collapse: collapse; font-size: .9rem } tr:nth-child(even) td { background: #f4f4f4 }
 td, th { padding: .2rem .7rem; text-align: right; vertical-align: top } th { border-bottom: 2px solid #444 }
-.text, .long { text-align: left } .long { min-width: 13rem } td.number { white-space: nowrap }
+.text, .long { text-align: left } .long { min-width: 13rem } td.number, td.text { white-space: nowrap }
 @media (max-width: 40rem) { .scroll img { max-width: none; width: 40rem } }
 @media print {
   body { margin: 0; max-width: none; font-size: 10pt } .scroll { overflow: visible }
   figure, tr { break-inside: avoid } h2, figcaption { break-after: avoid } img { max-height: 22cm }
   table { font-size: 7pt; width: 100% } td, th { padding: 1pt 3pt } .long { min-width: 0 }
-  td { word-break: break-word }
+  td.text { white-space: normal; overflow-wrap: anywhere }
 }
 """
 HEAD = """<!doctype html>

@@ -1,6 +1,6 @@
-"""The report of a run set, section by section in the study's outline; notebook 07 and ``hpa report`` make the same.
+"""The report of a run set in the study's outline, section by section: notebook 07 and ``hpa report`` make the same.
 
-Every section is made from what ``load`` found. Its sentences are true for any results; what a number means is left to its table and its interval.
+Each section is made from what ``load`` found. Its sentences are true for any results; the numbers are in its tables.
 """
 
 import datetime
@@ -13,120 +13,204 @@ import pandas as pd
 from hpa_lib import atlas, provenance, store
 from hpa_lib.decisions import metrics
 from hpa_lib.figures import learning
-from hpa_lib.reporting import page, tables
+from hpa_lib.reporting import page, study, tables
 
 TITLE = "Human Protein Atlas: 28 labels, severe imbalance"
 SPLIT = ["data/split.csv", "data/dataset.json"]
-DECISIONS = ["decisions/thresholds.json", "decisions/ensemble.json"]
+INPUTS = ["channels", "image_size", "augment", "mix", "sampling", "loss"]  # entries of a run's record
 
 
-def load(out: str | Path, bootstrap: int = 1000, seed: int = 0) -> dict:
+def load(out: str | Path, bootstrap: int = 1000, seed: int = 0, study_file: Path = study.FILE) -> dict:
     """What the sections are made from: the stored results of every run that notebook 05 took.
 
     Args:
         out: the run set.
         bootstrap: resamples for the intervals.
         seed: of the resamples.
+        study_file: the study's numbers.
 
     Raises:
         MissingInput: a notebook up to 06 has not run on the present runs; the sentence names it.
     """
-    out = Path(out)
-    judged = tables.load_judged(out)
+    out, judged = Path(out), tables.load_judged(out)
     part, judged_on = tables.judged_part(out)
-    found = {"out": out, "judged": judged, "part": part, "judged_on": judged_on, "draws": bootstrap, "seed": seed}
+    found = {"out": out, "judged": judged, "judged_on": judged_on, "study": study.load(study_file)}
+    found |= {"options": {"draws": bootstrap, "seed": seed}, "ensembles": store.load_table(out, "tables/ensemble.csv")}
     found |= {"results": {run: store.load_json(out, f"runs/{run}/result.json") for run in judged}}
-    found |= {"data": store.load_json(out, "data/dataset.json"), "ensemble": store.load_decision(out, "ensemble")}
-    return found | {"synthetic": found["data"]["synthetic"], "runs": tables.runpage.Item(out, judged)}
-
-
-def _of_runs(found: dict, *files: str) -> list[str]:
-    """The files of these names of all runs, and the split that they were made with."""
-    return SPLIT + [f"runs/{run}/{file}" for run in found["judged"] for file in ("result.json", *files)]
-
-
-def _scored(found: dict) -> list[str]:
-    return [*_of_runs(found, f"probs_{found['part']}.npz"), *DECISIONS]
+    found |= {"data": store.load_json(out, "data/dataset.json"), "runs": tables.run_table(out, judged)}
+    found["records"] = [*SPLIT, *(f"runs/{run}/result.json" for run in judged)]
+    found["scores"] = [*found["records"], "decisions/thresholds.json", *(f"runs/{run}/probs_{part}.npz" for run in judged)]
+    return found | {"decisions": [*found["scores"], "decisions/ensemble.json", "tables/ensemble.csv"]}
 
 
 def stamps(found: dict) -> list[str]:
     """What a reader must know before the first number: the data, how the runs began, the code, the date, the rules."""
     results = found["results"].values()
-    starts = Counter(result["weights"] for result in results)
-    commits = {result.get("versions", {}).get("commit", "unknown") for result in results}
+    starts = ", ".join(f"{start} ({number})" for start, number in Counter(found["runs"]["start"]).items())
+    commits = sorted({result.get("versions", {}).get("commit", "unknown") for result in results})
     files = [store.need(found["out"], f"runs/{run}/result.json") for run in found["judged"]]
-    newest = max(datetime.datetime.fromtimestamp(file.stat().st_mtime, datetime.UTC) for file in files)
+    newest = datetime.datetime.fromtimestamp(max(file.stat().st_mtime for file in files), datetime.UTC)
     synthetic = "SYNTHETIC DATA: no score on this page is a measurement of real cells."
     return [
-        synthetic if found["synthetic"] else "Data: Kaggle's, real cells.",
-        f"Start of the {len(results)} runs: {', '.join(f'{start} ({number})' for start, number in starts.items())}.",
-        f"Code: runs trained by commit {', '.join(sorted(commits))}; page made by {provenance.commit() or 'unknown'}.",
+        synthetic if found["data"]["synthetic"] else "Kaggle's data: images of real cells.",
+        f"Weights that the {len(results)} runs started from: {starts}.",
+        f"Code: the runs by commit {', '.join(commits)}, this page by {provenance.commit() or 'unknown'}.",
         f"Newest run: {newest:%Y-%m-%d} (UTC).",
-        f"Scores: macro F1 on the {found['judged_on']}, one rule for empty rows.",
+        f"Scores: macro F1 on the {found['judged_on']}, with one rule for empty rows.",
         *tables.notices(found["out"]),
     ]
 
 
-def data(found: dict) -> dict:
-    """The parts of the data and what an image looks like."""
+def data(found: dict) -> page.Section:
+    """The parts of the data, its classes, and an image of each."""
     _, labels, groups, folds = store.load_split(found["out"])
-    rarest = int(labels.sum(axis=0).argmin())
-    parts = {"hold-out" if fold == -1 else f"fold {fold}": folds == fold for fold in np.unique(folds)}
-    rows = [
-        {
-            "part": part,
-            "images": int(rows.sum()),
-            "groups": len(np.unique(groups[rows])),
-            "labels per image": labels[rows].sum(axis=1).mean(),
-            f"images of {atlas.LABELS[rarest]}": int(labels[rows, rarest].sum()),
-        }
-        for part, rows in parts.items()
-    ]
+    rarest, rows = int(labels.sum(axis=0).argmin()), []
+    for fold in np.unique(folds):
+        inside = folds == fold
+        row = {"part": "hold-out" if fold == -1 else f"fold {fold}", "images": int(inside.sum())}
+        row |= {"groups": len(np.unique(groups[inside])), "labels per image": labels[inside].sum(axis=1).mean()}
+        rows.append(row | {f"images of {atlas.LABELS[rarest]}": int(labels[inside, rarest].sum())})
     text = (
-        f"{len(labels):,} images with 28 labels, several per image, and {found['data']['test_images']:,} test images. "
-        "A run is trained on all folds but one, which validates it; related images are in one group, and no group is "
-        f"in two parts. {'The hold-out judges.' if found['part'] == 'holdout' else 'There is no hold-out: validation judges, cross-fitted.'}"
+        f"{len(labels):,} images with known labels, {found['data']['test_images']:,} test images, 28 classes, several "
+        "per image. A run is validated on one fold and trained on the others. Related images are in one group, and no "
+        "group is in two parts."
     )
     items = [
-        page.Item("report_parts", "The parts of the data, and the rarest class in them.", SPLIT, pd.DataFrame(rows)),
-        page.Item("eda_examples", "An image of each class with as few other labels as possible.", SPLIT),
+        page.Item("report_parts", "Parts of the data, with the rarest class of all.", SPLIT, pd.DataFrame(rows)),
+        page.Item("eda_label_counts", "Images per class.", SPLIT),
+        page.Item("eda_examples", "An image of each class, with as few other labels as possible.", SPLIT),
     ]
     return page.Section("Data", text, items)
 
 
-def preprocessing(found: dict) -> dict:
-    """How images come into the networks."""
-    keys = {"channels": "channels", "image_size": "pixels", "augment": "augmentation", "mix": "mixing"}
-    rows = [
-        {"run": run} | {name: result.get(key) for key, name in keys.items()} for run, result in found["results"].items()
-    ]
+def preprocessing(found: dict) -> page.Section:
+    """How images come into the models."""
+    rows = []
+    for run, result in found["results"].items():
+        rows.append({"run": run} | {name: result.get("settings", {}).get(name) for name in INPUTS})
     text = (
-        "The study has two ways in: RGB, where half of yellow's signal goes to red and half to green (rgb_merge), and a "
-        "network with four input channels (rgby). The augmentation called study makes exactly one of six changes: a "
-        "rotation by 90, 180 or 270 degrees, a shear between -16 and 16 degrees, or a flip."
+        "The study had two ways in: RGB with half of yellow's signal given to red and half to green (rgb_merge), or a "
+        "network whose input has four channels (rgby). Its augmentation (study) changes an image in one of six ways: "
+        "rotation by 90, 180 or 270 degrees, shear between -16 and 16 degrees, horizontal or vertical flip."
     )
     items = [
-        page.Item("report_inputs", "What each run sees.", _of_runs(found), pd.DataFrame(rows)),
+        page.Item("report_inputs", "What each run was trained on.", found["records"], pd.DataFrame(rows)),
         page.Item("data_four_channels", "The four channels of an image, and their composite.", SPLIT),
     ]
     return page.Section("Preprocessing", text, items)
 
 
-def models(found: dict) -> dict:
+def models(found: dict) -> page.Section:
     """The networks, and what each run cost."""
-    runs, results = found["runs"], found["results"]
-    cost = runs[["run", "model", "start", "best epoch", "minutes", "images/s"]].copy()
-    for key, place in (("parameters", 3), ("epochs", 4)):
-        cost.insert(place, key, [results[run].get(key) for run in runs["run"]])
-    drawn = runs.drop_duplicates("model")
-    figures = [
-        page.Item(f"architecture_{run}", f"The network {model}.", [f"runs/{run}/result.json"])
-        for run, model in zip(drawn["run"], drawn["model"], strict=True)
-        if "parameters" in results[run]
-    ]
-    text = (
-        "Size and cost of every run. Models on measured features have no parameters to count here and are not trained "
-        "in epochs."
-    )
-    items = [page.Item("report_models", "Every run: size, start and cost.", _of_runs(found), cost), *figures]
+    cost = found["runs"][["run", "start", "best epoch", "minutes", "images/s"]].copy()
+    for name in ("epochs", "parameters"):
+        cost.insert(2, name, pd.array([found["results"][run].get(name) for run in cost["run"]], "Int64"))
+    items = [page.Item("report_models", "Start, size and cost of every run.", found["records"], cost)]
+    for run, name in found["runs"].drop_duplicates("model")[["run", "model"]].itertuples(index=False):
+        if "parameters" in found["results"][run]:  # a network
+            items.append(page.Item(f"architecture_{run}", f"{name}, block by block.", [f"runs/{run}/result.json"]))
+    text = "Only networks have parameters to count and are trained in epochs; the best epoch is chosen on validation."
     return page.Section("Models", text, items)
+
+
+def classifiers(found: dict) -> page.Section:
+    """Experiment A: the study's three networks beside ours, all runs, and their curves."""
+    histories = tables.load_histories(found["out"], found["runs"]["run"])
+    files = [f"runs/{run}/history.csv" for run in histories]
+    fig = learning.curves(histories, found["data"]["synthetic"])
+    store.save_figure(found["out"], "report_curves", fig, pd.concat(histories, names=["run"]).reset_index(level=0) if histories else None)
+    scores = found["runs"].drop(columns=["start", "best epoch", "minutes", "images/s"])
+    beside = study.classifier_table(found["study"], found["out"], found["judged"], **found["options"])
+    items = [
+        page.Item("study_classifiers", "The study's three classifiers beside ours.", found["scores"], beside),
+        page.Item("report_classifiers", f"Scores of every run on the {found['judged_on']}.", found["scores"], scores),
+        page.Item("report_curves", "Learning curves.", files),
+    ]
+    return page.Section("Experiment A: three classifiers", found["study"]["notes"]["classifiers"], items)
+
+
+def class_weights(found: dict) -> page.Section:
+    """Experiment B, first part: with and without class weights, and how often rare classes are predicted."""
+    out, judged, scores = found["out"], found["judged"], found["scores"]
+    rare = tables.rare_table(out, judged)
+    fig = learning.rare_positives(rare, found["judged_on"], found["data"]["synthetic"])
+    store.save_figure(out, "report_rare_classes", fig, rare)
+    beside = study.weights_table(found["study"], out, judged, **found["options"])
+    shares = study.rare_shares(found["study"], out, judged, **found["options"])
+    gains = tables.weights_table(out, judged, **found["options"])
+    items = [
+        page.Item("study_class_weights", "Class weights in the study and here.", scores, beside),
+        page.Item("report_class_weights", "Every pair of runs that differ in their class weights alone.", scores, gains),
+        page.Item("report_rare_shares", "Share of the ten rarest classes among all labels.", scores, shares),
+        page.Item("report_rare_classes", "How often the rarest classes are predicted at .5.", scores),
+    ]
+    text = f"{found['study']['notes']['class_weights']} All at plain .5, with paired 95 % intervals (low, high)."
+    return page.Section("Experiment B1: class weights", text, items)
+
+
+def thresholds(found: dict) -> page.Section:
+    """Experiment B, second part: plain .5 against tuned thresholds."""
+    out, judged, scores = found["out"], found["judged"], found["scores"]
+    f1 = {run: metrics.f1_per_class(arrays["labels"], arrays["tuned"]) for run, arrays in judged.items()}
+    _, labels, _, folds = store.load_split(out)
+    counts = labels[folds >= 0].sum(axis=0, dtype=int)
+    fig = learning.f1_by_class(f1, counts, found["judged_on"], found["data"]["synthetic"])
+    store.save_figure(out, "report_f1_by_class", fig, pd.DataFrame({"class": atlas.LABELS, "images": counts} | f1))
+    beside = study.thresholds_table(found["study"], out, judged, **found["options"])
+    gains = tables.thresholds_table(judged, **found["options"])
+    items = [
+        page.Item("study_thresholds", "Thresholds in the study and here.", scores, beside),
+        page.Item("report_thresholds", "Every run at .5 and with its tuned thresholds.", scores, gains),
+        page.Item("threshold_candidates", "All ways to choose thresholds.", ["tables/thresholds.csv"]),
+        page.Item("report_f1_by_class", "F1 of every class with tuned thresholds.", scores),
+    ]
+    text = f"{found['study']['notes']['thresholds']} Ours are tuned on validation and judged on other images."
+    return page.Section("Experiment B2: thresholds", text, items)
+
+
+def ensembles(found: dict) -> page.Section:
+    """Experiment C: ensembles against the best single model, and the public and the private score."""
+    columns = ["name", "kind", "macro_f1", "low", "high", "gain", "gain_low", "gain_high"]
+    everything = found["ensembles"][columns].sort_values("macro_f1", ascending=False)
+    beside = study.ensemble_table(found["study"], found["out"])
+    submissions, gap = study.public_private(found["study"], found["out"])
+    caption = f"Every ensemble on the {found['judged_on']}: its score, and its gain over the best single model."
+    items = [
+        page.Item("study_ensemble", "The union in the study and here.", found["decisions"], beside),
+        page.Item("report_ensembles", caption, found["decisions"], everything),
+        page.Item("ensemble_scores", "Scores and gains with 95 % intervals.", ["tables/ensemble.csv"]),
+        page.Item("report_public_private", "Public and private scores.", ["decisions/ensemble.json"], submissions),
+    ]
+    return page.Section("Experiment C: ensembles", f"{found['study']['notes']['ensemble']} {gap}", items)
+
+
+def conclusion(found: dict) -> page.Section:
+    """The study's claims with our verdicts, the small table, and how often each part of the data was chosen on."""
+    out, decisions = found["out"], found["decisions"]
+    claims = study.claims(found["study"], out, found["judged"], **found["options"])
+    verdicts = ", ".join(f"{verdict}: {number}" for verdict, number in claims["verdict"].value_counts().items())
+    items = [
+        page.Item("study_claims", "The study's claims, and what this run set shows.", decisions, claims),
+        page.Item("summary", "Every run and ensemble in short.", decisions, tables.summary_table(out, found["runs"])),
+        page.Item("report_choices", "How many choices each part of the data took part in.", decisions, study.choices(out)),
+    ]
+    text = f"Of the study's {len(claims)} claims: {verdicts}. {found['study']['notes']['claims']}"
+    return page.Section("Conclusion", text, items)
+
+
+SECTIONS = (data, preprocessing, models, classifiers, class_weights, thresholds, ensembles, conclusion)
+
+
+def write(out: str | Path, bootstrap: int = 1000, seed: int = 0) -> Path:
+    """Make the whole report (see ``page.write``) from what is stored, and give back the page's path.
+
+    Args, Raises: as ``load``.
+    """
+    found = load(out, bootstrap, seed)
+    return write_sections(found, [make(found) for make in SECTIONS])
+
+
+def write_sections(found: dict, sections: list[page.Section]) -> Path:
+    """The page of these sections, which were made from ``found``."""
+    record = {"command": "hpa report", "commit": provenance.commit(), **found["options"], "study": found["study"]["source"]}
+    return page.write(found["out"], TITLE, stamps(found), sections, record)
