@@ -16,34 +16,26 @@ from pandas.api import types
 from hpa_lib import store
 
 STYLE = """
-:root { color-scheme: light }
+:root { color-scheme: light } a { color: #005A8C } .stamp { color: #B34700; font-weight: bold }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; color: #222;
   background: #fff; overflow-wrap: break-word }
-h1, h2 { line-height: 1.2 } h2 { margin-top: 3rem; border-bottom: 1px solid #ccc } a { color: #005A8C }
-p, li { max-width: 48rem } .stamp { color: #B34700; font-weight: bold }
-figure { margin: 2rem 0 } figcaption { margin: .5rem 0; max-width: 48rem; font-size: .9rem }
+h1, h2 { line-height: 1.2 }
+h2 { margin-top: 3rem; border-bottom: 1px solid #ccc } p, li, figcaption { max-width: 48rem }
+figure { margin: 2rem 0 } figcaption { margin: .5rem 0; font-size: .9rem }
 .scroll { overflow-x: auto } img { display: block; max-width: 100% }
 table { border-collapse: collapse; font-size: .9rem } tr:nth-child(even) td { background: #f4f4f4 }
 td, th { padding: .2rem .7rem; text-align: right; vertical-align: top } th { border-bottom: 2px solid #444 }
 .text, .long { text-align: left } .long { min-width: 13rem } td.number, td.text { white-space: nowrap }
 @media (max-width: 40rem) { .scroll img { max-width: none; width: 40rem } }
-@media print {
-  body { margin: 0; max-width: none; font-size: 10pt } .scroll { overflow: visible }
+@media print { body { margin: 0; max-width: none; font-size: 10pt } .scroll { overflow: visible }
   figure, tr { break-inside: avoid } h2, figcaption { break-after: avoid } img { max-height: 22cm }
   table { font-size: 7pt; width: 100% } td, th { padding: 1pt 3pt } .long { min-width: 0 }
-  td.text { white-space: normal; overflow-wrap: anywhere }
-}
+  td.text { white-space: normal; overflow-wrap: anywhere } }
 """
 HEAD = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<link rel="icon" href="data:,">
-<style>{style}</style>
-</head>
-<body>"""
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><link rel="icon" href="data:,"><style>{style}</style></head><body>
+<h1>{title}</h1>"""
 
 
 class Item(NamedTuple):
@@ -68,7 +60,7 @@ def write(out: Path, title: str, stamps: Sequence[str], sections: Sequence[Secti
     """``out/report.html``, its tables in ``tables/``, and the folder ``out/report/`` with Markdown, CSV and LaTeX.
 
     A figure that was not stored and a table without rows are left out with one sentence. ``report/manifest.json`` says
-    of which files and runs each item was made.
+    of which files, with their SHA-256, and of which runs each item was made.
 
     Args:
         out: the run set.
@@ -90,12 +82,15 @@ def write(out: Path, title: str, stamps: Sequence[str], sections: Sequence[Secti
     return _write_text(out / "report.html", _make_html(out, title, stamps, sections))
 
 
-def format_table(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as it is printed: all texts, three decimals (one from 10 on), nothing for what is not known."""
-    return table.map(_format)
+def list_tables(section: Section) -> list[pd.DataFrame]:
+    """The tables of a section as they are printed, for ``display``; the caption is above the first column."""
+    return [
+        item.table.map(_format).rename_axis(columns=item.caption) for item in section.items if item.table is not None
+    ]
 
 
 def _format(value) -> str:
+    """A cell as it is printed: three decimals (one from 10 on), and nothing for what is not known."""
     if isinstance(value, str):
         return value
     if pd.isna(value):
@@ -111,44 +106,39 @@ def _number(out: Path, sections: Sequence[Section]) -> list[Section]:
     for heading, text, items in sections:
         present = []
         for item in items:
-            if item.table is None and not _stored_files(out, item):
-                text += f" Left out, since {store.made_by('figures/' + item.name)} has not stored it: {item.caption}"
-                continue
-            if item.table is not None and item.table.empty:
-                text += f" Left out, since it has no rows: {item.caption}"
-                continue
             kind = "Figure" if item.table is None else "Table"
-            counts[kind] += 1
-            present.append(item._replace(label=f"{kind} {counts[kind]}"))
+            if kind == "Figure" and not _stored_files(out, item):
+                text += f" Left out, since {store.made_by('figures/' + item.name)} has not stored it: {item.caption}"
+            elif kind == "Table" and item.table.empty:
+                text += f" Left out, since it has no rows: {item.caption}"
+            else:
+                counts[kind] += 1
+                present.append(item._replace(label=f"{kind} {counts[kind]}"))
         numbered.append(Section(heading, text, present))
     return numbered
 
 
 def _stored_files(out: Path, item: Item) -> list[str]:
-    """The files of a figure: its picture, its PDF and the numbers that it shows, as far as there are."""
+    """The files of a figure, as far as there are: its picture, its PDF and the numbers that it shows."""
     names = [f"figures/{item.name}.{suffix}" for suffix in ("png", "pdf", "csv")]
-    return [name for name in names if (out / name).exists()]
+    return [name for name in names if item.table is None and (out / name).exists()]
 
 
 def _export(out: Path, item: Item) -> None:
+    for name in _stored_files(out, item):
+        store.write_atomic(out / "report" / name, lambda part, name=name: shutil.copyfile(out / name, part))
     if item.table is not None:
         store.save_table(out, f"tables/{item.name}.csv", item.table)
         store.save_table(out, f"report/tables/{item.name}.csv", item.table)
         _write_text(out / f"report/tables/{item.name}.tex", _make_latex(item))
-        return
-    for name in _stored_files(out, item):
-        store.write_atomic(out / "report" / name, lambda part, name=name: shutil.copyfile(out / name, part))
 
 
 def _trace(out: Path, item: Item) -> dict:
-    """What an item was made from, with the SHA-256 of each file, of which runs, and by which notebook."""
-    names = sorted({*item.made_from, *([] if item.table is not None else _stored_files(out, item))})
-    return {
-        **{key: getattr(item, key) for key in ("label", "name", "caption")},
-        "made_by": store.made_by(f"{'figures' if item.table is None else 'tables'}/{item.name}"),
-        "runs": sorted({name.split("/")[1] for name in names if name.startswith("runs/")}),
-        "made_from": {name: hashlib.sha256(store.need(out, name).read_bytes()).hexdigest() for name in names},
-    }
+    names, folder = sorted({*item.made_from, *_stored_files(out, item)}), "figures" if item.table is None else "tables"
+    digests = {name: hashlib.sha256(store.need(out, name).read_bytes()).hexdigest() for name in names}
+    runs = sorted({name.split("/")[1] for name in names if name.startswith("runs/")})
+    traced = {"made_by": store.made_by(f"{folder}/{item.name}"), "runs": runs, "made_from": digests}
+    return {"label": item.label, "name": item.name, "caption": item.caption} | traced
 
 
 def _write_text(path: Path, text: str) -> Path:
@@ -164,7 +154,7 @@ def _kinds(table: pd.DataFrame) -> list[str]:
 
 def _make_html(out: Path, title: str, stamps: Sequence[str], sections: Sequence[Section]) -> str:
     title, *stamps = map(html.escape, [title, *stamps])
-    parts = [HEAD.format(title=title, style=STYLE), f'<h1>{title}</h1>\n<p class="stamp">{stamps[0]}</p>\n<ul>']
+    parts = [HEAD.format(title=title, style=STYLE), f'<p class="stamp">{stamps[0]}</p>\n<ul>']
     parts += [*(f"<li>{stamp}</li>" for stamp in stamps[1:]), '</ul>\n<nav aria-label="Contents"><ol>']
     parts += [f'<li><a href="#{_anchor(heading)}">{html.escape(heading)}</a></li>' for heading, _, _ in sections]
     parts.append("</ol></nav>")
@@ -192,7 +182,7 @@ def _make_html_item(out: Path, item: Item) -> str:
 
 def _make_html_table(table: pd.DataFrame) -> str:
     kinds, lines = _kinds(table), []
-    for tag, row in [("th", table.columns), *(("td", row) for row in format_table(table).itertuples(index=False))]:
+    for tag, row in [("th", table.columns), *(("td", row) for row in table.map(_format).itertuples(index=False))]:
         cells = [f'<{tag} class="{kind}">{html.escape(text)}</{tag}>' for kind, text in zip(kinds, row, strict=True)]
         lines.append(f"<tr>{''.join(cells)}</tr>")
     return "\n".join(["<table><thead>", lines[0], "</thead><tbody>", *lines[1:], "</tbody></table>"])
@@ -211,7 +201,7 @@ def _make_markdown(title: str, stamps: Sequence[str], sections: Sequence[Section
 
 def _make_markdown_table(table: pd.DataFrame) -> str:
     rules = ["---:" if kind == "number" else "---" for kind in _kinds(table)]
-    rows = [table.columns, rules, *format_table(table).itertuples(index=False)]
+    rows = [table.columns, rules, *table.map(_format).itertuples(index=False)]
     return "\n".join("| " + " | ".join(text.replace("|", r"\|") for text in row) + " |" for row in rows)
 
 
@@ -219,4 +209,4 @@ def _make_latex(item: Item) -> str:
     r"""A table in booktabs style, to be read in by ``\input``; long texts are wrapped."""
     columns = "".join({"number": "r", "text": "l", "long": "p{4cm}"}[kind] for kind in _kinds(item.table))
     options = {"index": False, "escape": True, "column_format": columns, "label": f"tab:{item.name}"}
-    return format_table(item.table).to_latex(caption=item.caption.replace("%", r"\%"), **options)
+    return item.table.map(_format).to_latex(caption=item.caption.replace("%", r"\%"), **options)
