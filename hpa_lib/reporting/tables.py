@@ -1,4 +1,4 @@
-"""What a run set has stored, gathered into the tables of the study."""
+"""What a run set has stored, gathered into tables."""
 
 from collections.abc import Sequence
 from pathlib import Path
