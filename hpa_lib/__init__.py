@@ -63,7 +63,8 @@ The map of the library, in the order in which the data flows::
     figures/classical           the baseline without a network
 
     reporting/label_statistics  numbers behind notebook 01
-    reporting/tables            the study's tables
+    reporting/tables            what a run set has stored, as tables
+    reporting/study             the study's numbers and claims beside ours
     reporting/page              the report as one HTML page
 
     running/profiles            what hpa run starts

@@ -193,20 +193,14 @@ def _summarize(labels: np.ndarray, preds: np.ndarray, draws: int, seed: int) -> 
 
 
 def score_table(scores: Mapping[str, dict]) -> pd.DataFrame:
-    """What ``score`` gave, one row per submission.
+    """What ``score`` gave of several submissions, one row each.
 
-    Columns: submission, and for the whole, the public and the private part (without a public part: the first alone) the
-    macro F1 (all, public, private) with its interval (``..., low``, ``..., high``) and the number of images.
+    Columns: submission, macro_f1, low, high, num_images, and the same of the two parts: ``public macro_f1``, ...
     """
-    rows = []
-    for name, score_of_all in scores.items():
-        row = {"submission": name}
-        for part in [part for part in ("all", "public", "private") if part == "all" or part in score_of_all]:
-            values = score_of_all.get(part, score_of_all)
-            row |= {part: values["macro_f1"], f"{part}, low": values["low"], f"{part}, high": values["high"]}
-            row[f"{part}, images"] = values["num_images"]
-        rows.append(row)
-    return pd.DataFrame(rows)
+    names = ("macro_f1", "low", "high", "num_images")
+    columns = [part + name for part in ("", "public ", "private ") for name in names]
+    table = pd.json_normalize(list(scores.values()), sep=" ").reindex(columns=columns)
+    return table.assign(submission=list(scores))[["submission", *columns]]
 
 
 def _read_rows(path: Path, column: str) -> tuple[list[str], list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""What a run set has stored, gathered into the tables of the study."""
+"""What a run set has stored, gathered into tables."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +10,10 @@ from hpa_lib import atlas, store
 from hpa_lib.data import splits
 from hpa_lib.decisions import bootstrap, ensemble, metrics, thresholds
 
-# Lines of a recipe that two networks must share for a fair comparison; batch size and learning rate are the network's.
 COMPARED = ("image_size", "class_weights", "epochs", "channels", "loss", "prior_bias", "augment", "mix", "sampling")
-COMPARED += ("ema", "patience", "fold", "tta")
+COMPARED += ("ema", "patience", "fold", "tta")  # what two networks must share to be compared
+SCORES = ("train_macro_f1", "train_loss", "val_macro_f1", "val_loss")
+SIDES = ("_before", "_after")  # of the columns of a pair of runs
 
 
 def judged_part(out: Path) -> tuple[str, str]:
@@ -118,41 +119,35 @@ def load_histories(out: Path, runs: Sequence[str]) -> dict[str, pd.DataFrame]:
 
 
 def record_table(out: Path, judged: dict) -> pd.DataFrame:
-    """What ``result.json`` says of each judged run; of several with the same settings the last by name.
+    """What ``result.json`` says of each judged run, of several with the same settings the last by name.
 
-    Columns: run, model, recipe, class_weights, seed, start, the four scores ``train_macro_f1``, ``train_loss``,
-    ``val_macro_f1``, ``val_loss`` (NaN where the run has none), and three texts to find equal runs by: ``settings``
-    without the seed, ``but_weights`` without class weights and seed, ``lines`` those in ``COMPARED``.
+    The order is that in which a run is taken for a comparison, never by score: pretrained ones first, those of a recipe
+    ``best`` last, those without class weights first, then by name.
+
+    Columns: run, model, recipe, class_weights, seed, start, the scores train_macro_f1, train_loss, val_macro_f1 and
+    val_loss (NaN where there is none), and three texts that find equal runs: settings (without the seed), but_weights
+    (without class weights and seed) and lines (those in ``COMPARED``).
     """
     rows = []
     for run in judged:
         result = store.load_json(out, f"runs/{run}/result.json")
         row = {name: result[name] for name in ("model", "class_weights", "seed")}
         row |= {"run": run, "recipe": result.get("recipe", ""), "start": result["weights"]}
-        for score in ("train_macro_f1", "train_loss", "val_macro_f1", "val_loss"):
-            row[score] = result.get(score, np.nan)
-        settings = result["settings"] | {"tta": result["tta"], "class_weights": result["class_weights"], "seed": 0}
+        row |= {name: result.get(name, np.nan) for name in SCORES}
+        settings = result["settings"] | {"tta": result["tta"], "class_weights": row["class_weights"], "seed": 0}
         row |= {"settings": str(sorted(settings.items())), "lines": str([settings.get(name) for name in COMPARED])}
-        rows.append(row | {"but_weights": str(sorted((settings | {"class_weights": ""}).items()))})
-    return pd.DataFrame(rows).drop_duplicates(["settings", "seed"], keep="last", ignore_index=True)
-
-
-def pair_runs(before: pd.DataFrame, after: pd.DataFrame, same: Sequence[str]) -> pd.DataFrame:
-    """Runs with the same entries of ``same`` and the same seed, one row per pair: all columns, ``_before``, ``_after``.
-
-    Args:
-        before, after: rows of ``record_table``.
-        same: columns of it.
-    """
-    left, right = (rows.assign(**{f"same_{name}": rows[name] for name in same}) for rows in (before, after))
-    on = [f"same_{name}" for name in same] + ["seed"]
-    return left.merge(right, on=on, suffixes=("_before", "_after"))
+        row["but_weights"] = str(sorted((settings | {"class_weights": ""}).items()))
+        rows.append(
+            row | {"order": (row["start"] != "ImageNet", row["recipe"][:4] == "best", row["class_weights"] != "none")}
+        )
+    records = pd.DataFrame(rows).drop_duplicates(["settings", "seed"], keep="last")
+    return records.sort_values(["order", "run"], ignore_index=True)
 
 
 def find_twins(records: pd.DataFrame) -> pd.DataFrame:
-    """The pairs (``pair_runs``) of runs without and with class weights whose other settings are equal."""
+    """Pairs of runs without and with class weights and otherwise equal: columns of ``record_table`` with ``SIDES``."""
     is_plain = records["class_weights"] == "none"
-    return pair_runs(records[is_plain], records[~is_plain], ["but_weights"])
+    return records[is_plain].merge(records[~is_plain], on=["but_weights", "seed"], suffixes=SIDES)
 
 
 def weights_table(out: Path, judged: dict, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -165,13 +160,13 @@ def weights_table(out: Path, judged: dict, draws: int = 1000, seed: int = 0) -> 
     for _, pairs in find_twins(record_table(out, judged)).groupby("settings_after", sort=False):
         first = pairs.iloc[0]
         row = {"model": first["model_after"], "class weights": first["class_weights_after"], "seeds": len(pairs)}
-        rows.append(row | gain_of_pairs(judged, pairs.sort_values("seed"), draws=draws, seed=seed))
+        rows.append(row | gain_of_pairs(judged, pairs, draws, seed))
     return pd.DataFrame(rows).rename(columns={"before": "without", "after": "with"})
 
 
-def gain_of_pairs(judged: dict, pairs: pd.DataFrame, draws: int = 1000, seed: int = 0) -> dict:
-    """``gain`` of the second run of each pair over the first, at plain .5; ``pairs`` from ``pair_runs``."""
-    before, after = ([judged[run] for run in pairs[f"run_{when}"]] for when in ("before", "after"))
+def gain_of_pairs(judged: dict, pairs: pd.DataFrame, draws: int, seed: int) -> dict:
+    """``gain`` of the runs ``run_after`` over ``run_before``, at plain .5."""
+    before, after = ([judged[run] for run in pairs[f"run{side}"]] for side in SIDES)
     return gain(before, after, ("half", "half"), draws, seed)
 
 
