@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pandas as pd
 from pandas.api import types
+from pandas.io.formats.style import Styler
 
 from hpa_lib import store
 
@@ -82,11 +83,10 @@ def write(out: Path, title: str, stamps: Sequence[str], sections: Sequence[Secti
     return _write_text(out / "report.html", _make_html(out, title, stamps, sections))
 
 
-def list_tables(section: Section) -> list[pd.DataFrame]:
-    """The tables of a section as they are printed, for ``display``; the caption is above the first column."""
-    return [
-        item.table.map(_format).rename_axis(columns=item.caption) for item in section.items if item.table is not None
-    ]
+def list_tables(section: Section) -> list[Styler]:
+    """The tables of a section as they are printed, with their captions, for ``display``."""
+    styled = {item.caption: item.table.map(_format).style for item in section.items if item.table is not None}
+    return [table.format(escape="html").hide(axis="index").set_caption(name) for name, table in styled.items()]
 
 
 def _format(value) -> str:

@@ -108,7 +108,8 @@ def models(found: dict) -> page.Section:
     results, runs = found["results"], found["runs"]
     cost = runs[["run", "start", "best epoch", "minutes", "images/s"]].copy()
     for name in ("epochs", "parameters"):
-        cost.insert(2, name, pd.array([results[run].get(name) for run in cost["run"]], "Int64"))
+        cost.insert(2, name, [results[run].get(name) for run in cost["run"]])
+    cost = cost.convert_dtypes()  # whole numbers stay whole where one is missing
     items = [page.Item("report_models", "Start, size and cost of every run.", found["records"], cost)]
     for run, name in runs.drop_duplicates("model")[["run", "model"]].itertuples(index=False):
         if "parameters" in results[run]:  # a network
@@ -122,7 +123,7 @@ def classifiers(found: dict) -> page.Section:
     out, scores, runs = found["out"], found["scores"], found["runs"].drop(columns=["minutes", "images/s"])
     histories = tables.load_histories(out, runs["run"])
     store.save_figure(out, "report_curves", learning.curves(histories, found["data"]["synthetic"]))
-    beside = study.classifier_table(found["study"], out, found["judged"], **found["options"])
+    beside = study.classifier_table(found["study"], out, found["judged"])
     items = [
         page.Item("study_classifiers", "The study's three classifiers beside ours.", scores, beside),
         page.Item("report_classifiers", f"Scores of every run on the {found['judged_on']}.", scores, runs),
@@ -176,6 +177,7 @@ def ensembles(found: dict) -> page.Section:
     ranked = found["ensemble"][columns].sort_values("macro_f1", ascending=False)
     beside = study.ensemble_table(found["study"], found["out"])
     submissions, gap = study.public_private(found["study"], found["out"])
+    submissions = submissions.convert_dtypes()
     caption, decisions = f"All on the {found['judged_on']}, with gains over the best single.", found["decisions"]
     items = [
         page.Item("study_ensemble", "The union in the study and here.", decisions, beside),
