@@ -1,15 +1,20 @@
-"""Does the kit's recipe beat the study's at equal epochs? One network, several seeds, scored on the hold-out.
+"""Does the kit's recipe beat the study's at equal epochs, and which part of it? Several seeds, scored on the hold-out.
 
-    python bench/recipes.py OUT --epochs 10 --seeds 3          # OUT: a run set in which notebook 00 has run
-    hpa run --only 05,06,07 --out OUT --data DATA              # thresholds, ensembles and report of these runs
+    python bench/recipes.py OUT --epochs 10 --seeds 3            # OUT: a run set in which notebook 00 has run
+    python bench/recipes.py OUT --epochs 10 --seeds 3 --ablate   # also "best" with each of its lines left out once
+    hpa run --only 05,06,07 --out OUT --data DATA                # thresholds, ensembles and report of these runs
 
 The recipes are those of ``hpa_lib/training/recipes.py``: ``study``, ``class_weights`` (the same with square-root class
-weights), ``best``, and ablations such as "best without SAMPLING". Runs are stored as
-``OUT/runs/<model>-<recipe>-seed<n>``, with what notebooks 05 to 07 read: a second call goes on where the first one was
-stopped. Prints one row per recipe: means over the seeds of macro F1 at .5 (empty rows filled for all,
-``thresholds.FILL_EMPTY``; and unfilled), of how often the ten rarest classes are predicted (and how often rightly) and
-of macro AP, and the gains in macro F1 and AP over ``study``, with intervals that contain images and seeds, and each
-seed's gain. Stored as ``OUT/tables/recipes.csv``.
+weights), ``best``, and ablations such as "best without SAMPLING", where the line is as the study had it. Runs are
+stored as ``OUT/runs/<model>-<recipe>-seed<n>``, with what notebooks 05 to 07 read: a second call goes on where the
+first one was stopped. The last row is the baseline of notebook 01b (logistic regression on measured features), which
+has no seeds.
+
+Prints two tables. The first has, for each recipe, means over the seeds of macro F1 at .5 and unfilled (else empty rows
+are filled for all, ``thresholds.FILL_EMPTY``), of how often the ten rarest classes are predicted and how often rightly,
+of macro F1 with bagged thresholds tuned on validation, and of macro AP. The second has the gains in the three scores,
+with intervals that contain images and seeds: over ``study``; of an ablation, what leaving the line out costs ``best``.
+Stored as ``OUT/tables/recipes.csv``.
 """
 
 import argparse
@@ -19,11 +24,17 @@ import numpy as np
 import pandas as pd
 
 from hpa_lib import models, store
+from hpa_lib.classical import models as classical
 from hpa_lib.decisions import bootstrap, metrics, thresholds
-from hpa_lib.training import device, runs
+from hpa_lib.training import device, recipes, runs
 
 F1_DRAWS, AP_DRAWS = 1000, 200
 RECIPES = ("study", "class_weights", "best")
+ABLATIONS = [
+    f"best without {line.upper()}" for line, value in recipes.STUDY.items() if value != recipes.RECIPES["best"][line]
+]
+BASELINE = "measured features, logistic regression"
+SCORES = ("F1 at .5", "F1 tuned", "AP")
 
 
 def score(out: Path, names: list[str]) -> dict[str, np.ndarray]:
@@ -32,26 +43,29 @@ def score(out: Path, names: list[str]) -> dict[str, np.ndarray]:
     rarest = np.argsort(all_labels[folds >= 0].sum(axis=0, dtype=int), kind="stable")[:10]
     rows = []
     for run in names:
-        ids, probs = store.load_probs(out, run, "holdout")
-        labels, groups = store.load_truth(out, ids)
+        labels, probs, groups = store.load_scored(out, run, "holdout")
+        tuned = thresholds.tune(*store.load_scored(out, run, "val")[:2], method="bagged")
         half, unfilled = thresholds.apply(probs, 0.5, thresholds.FILL_EMPTY), thresholds.apply(probs, 0.5)
-        counts = bootstrap.resample(labels, half, groups, F1_DRAWS, 0)
-        row = {"F1 at .5": metrics.macro_f1(labels, half), "unfilled": metrics.macro_f1(labels, unfilled)}
-        row |= {"rare predicted": half[:, rarest].sum(), "rare right": (half & labels)[:, rarest].sum()}
+        row = {"unfilled": metrics.macro_f1(labels, unfilled), "rare predicted": half[:, rarest].sum()}
+        row |= {"rare right": (half & labels)[:, rarest].sum()}
         row |= {"AP": metrics.average_precision(labels, probs).mean(), "AP_draws": resample_ap(labels, probs, groups)}
-        rows.append(row | {"F1_draws": metrics.f1_of_counts(*counts).mean(axis=1)})
+        for name, preds in (("F1 at .5", half), ("F1 tuned", thresholds.apply(probs, tuned, thresholds.FILL_EMPTY))):
+            counts = bootstrap.resample(labels, preds, groups, F1_DRAWS, 0)
+            row |= {name: metrics.macro_f1(labels, preds), f"{name}_draws": metrics.f1_of_counts(*counts).mean(axis=1)}
+        rows.append(row)
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
-def compare(scores: dict[str, np.ndarray], baseline: dict[str, np.ndarray]) -> dict:
-    """One row of the table: means over the seeds, and the gains over ``baseline`` in macro F1 and macro AP."""
-    row = {name: scores[name].mean() for name in ("F1 at .5", "unfilled", "rare predicted", "rare right", "AP")}
-    gain = bootstrap.over_seeds(scores["F1 at .5"] - baseline["F1 at .5"], scores["F1_draws"] - baseline["F1_draws"])
-    ap_gain = bootstrap.over_seeds(scores["AP"] - baseline["AP"], scores["AP_draws"] - baseline["AP_draws"])
-    row |= {"gain": gain["estimate"], "low": gain["low"], "high": gain["high"]}
-    row["each seed"] = " ".join(f"{value:+.3f}" for value in scores["F1 at .5"] - baseline["F1 at .5"])
-    row["gain unfilled"] = (scores["unfilled"] - baseline["unfilled"]).mean()
-    return row | {"AP gain": ap_gain["estimate"], "AP low": ap_gain["low"], "AP high": ap_gain["high"]}
+def compare(scores: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> dict:
+    """Means over the seeds, and for each of ``SCORES`` the gain over ``reference`` with its interval."""
+    row = {name: scores[name].mean() for name in ("unfilled", "rare predicted", "rare right", *SCORES)}
+    for name in SCORES:
+        gain = bootstrap.over_seeds(
+            scores[name] - reference[name], scores[f"{name}_draws"] - reference[f"{name}_draws"]
+        )
+        row |= {f"gain in {name}": gain["estimate"], f"low {name}": gain["low"], f"high {name}": gain["high"]}
+    row["each seed"] = " ".join(f"{value:+.3f}" for value in scores["F1 at .5"] - reference["F1 at .5"])
+    return row
 
 
 def resample_ap(labels: np.ndarray, probs: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -70,6 +84,7 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", default="densenet", choices=models.MODELS)
     parser.add_argument("--recipes", nargs="+", default=RECIPES, help="study must be among them")
+    parser.add_argument("--ablate", action="store_true", help="also best with each of its lines left out once")
     parser.add_argument("--size", type=int, default=128, help="pixels, a cached size")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
@@ -81,21 +96,36 @@ def main():
         parser.error("study must be among the recipes, and there must be a seed")
     lines = {"image_size": options.size, "epochs": options.epochs, "batch_size": options.batch}
     lines |= {"learning_rate": options.lr, "precision": options.precision, "weights": "scratch"}
-    scored = {name: [] for name in options.recipes}
+    names = [*options.recipes, *(ABLATIONS if options.ablate else [])]
+    scored = {name: [] for name in names}
     try:
         if not (store.load_split(options.out)[3] < 0).any():
             raise ValueError(f"{options.out} has no hold-out to score on: run 00_data.ipynb with HOLDOUT above 0")
+        scored[BASELINE] = [train_baseline(options.out, options.size)] * options.seeds
         for seed in range(options.seeds):  # a stopped call leaves whole seeds
-            for name in options.recipes:
-                run = f"{options.model}-{name.replace(' ', '-')}-seed{seed}"
+            for name in names:
+                run = f"{options.model}-{name.lower().replace(' ', '-')}-seed{seed}"
                 runs.train(options.model, options.out, name, run=run, seed=seed, **lines)
                 scored[name].append(run)
     except (ValueError, OSError) as error:
         parser.error(f"{error}; for other settings give another OUT")
-    scored = {name: score(options.out, names) for name, names in scored.items()}
-    table = pd.DataFrame([{"recipe": name} | compare(scores, scored["study"]) for name, scores in scored.items()])
+    scored = {name: score(options.out, found) for name, found in scored.items()}
+    against = {name: "best" if name in ABLATIONS else "study" for name in scored}
+    rows = [
+        {"recipe": name, "against": against[name]} | compare(scores, scored[against[name]])
+        for name, scores in scored.items()
+    ]
+    table = pd.DataFrame(rows)
     store.save_table(options.out, "tables/recipes.csv", table)
-    print(table.round(3).to_string(index=False))
+    gains = [name for name in table if name.startswith(("gain", "low", "high"))]
+    print(table.drop(columns=["against", "each seed", *gains]).round(3).to_string(index=False))
+    print(table[["recipe", "against", *gains, "each seed"]].round(3).to_string(index=False))
+
+
+def train_baseline(out: Path, size: int) -> str:
+    """The name of the run that notebook 01b stores, stored here where it is not yet."""
+    options = {"model": "logistic", "class_weights": "none", "seed": 0}
+    return classical.train_run(out, classical.load_parts(out, size, 0), size, 0, 1, **options)[0]
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ The map of the library, in the order in which the data flows::
     training/batches            cache + split -> batches
     training/losses             losses on logits with class weights
     training/loop               fit
+    training/streamed           the training macro F1, counted while an epoch runs
     training/checkpoints        resuming after a kill
     training/predict            images -> probabilities, test-time augmentation
     training/recipes            named recipes and the defaults of all training parameters

@@ -48,7 +48,7 @@ def test_wrong_requests_are_refused_in_one_sentence_before_anything_starts(hpa, 
     refused(hpa(*study, "--data", tmp_path / "nowhere"), "nowhere is not there")
     refused(hpa(*study, "-p", "OUT", "x"), "--out DIR")
     refused(hpa(*study, "-p", "EPOCHS", "1", "-p", "EPOCHS", "2"), "-p EPOCHS is given twice")
-    refused(hpa(*study, "--only", "02", "-p", "RUN", "x"), "02_densenet_none, 02_densenet_sqrt", "--only")
+    refused(hpa(*study, "--only", "02", "-p", "RUN", "x"), "02_densenet_study, 02_densenet_class_weights", "--only")
     refused(hpa("run", "--notebooks", tmp_path / "nowhere"), "found none")
     assert not (tmp_path / "out").exists()
 

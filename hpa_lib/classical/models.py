@@ -143,16 +143,21 @@ def learning_curve(train: Part, judge: Part, numbers: Sequence[int], seed: int =
         seed: of the choice.
         **fit_options: of ``fit``.
     """
-    names, group_of = np.unique(train.groups, return_inverse=True)
-    place = np.random.default_rng(seed).permutation(len(names))[group_of]  # of each image's group in a random order
-    places, rows = np.sort(place), []
-    for number in sorted({min(number, len(place)) for number in numbers}):
-        chosen = place <= places[number - 1]
+    rows = []
+    for number in sorted({min(number, len(train.ids)) for number in numbers}):
+        chosen = choose_images(train.groups, number, seed)
         probs = predict(fit(train.values[chosen], train.labels[chosen], **fit_options), judge.values)
         f1 = metrics.macro_f1(judge.labels, thresholds.apply(probs, 0.5, thresholds.FILL_EMPTY))
         ap = metrics.average_precision(judge.labels, probs).mean()
         rows.append({"images": chosen.sum(), "macro_ap": ap, "macro_f1": f1})
     return pd.DataFrame(rows)
+
+
+def choose_images(groups: np.ndarray, number: int, seed: int = 0) -> np.ndarray:
+    """Bool (N,): whole groups in a random order until ``number`` images are reached; a smaller choice is part of it."""
+    names, group_of = np.unique(groups, return_inverse=True)
+    place = np.random.default_rng(seed).permutation(len(names))[group_of]  # of each image's group
+    return place <= np.sort(place)[min(number, len(place)) - 1]
 
 
 def coefficients(fitted: Sequence[BaseEstimator]) -> pd.DataFrame:
@@ -178,16 +183,14 @@ def train_run(
         image_size, fold: px, and the fold that validates.
         value, **fit_options: ``model``, ``class_weights`` and ``seed`` of ``fit``.
     """
-    start, train, val = time.monotonic(), parts["train"], parts["val"]
+    start, train = time.monotonic(), parts["train"]
     fitted = fit(train.values, train.labels, value=value, **fit_options)
     seconds = time.monotonic() - start
     run = store.run_name("classical", fit_options["model"], fit_options["class_weights"], fold, fit_options["seed"])
     probs = {part: predict(fitted, measured.values) for part, measured in parts.items()}
     for part in probs.keys() - {"train"}:
         store.save_probs(out, run, part, parts[part].ids, probs[part])
-    score = {"loss": _log_loss(train.labels, probs["train"]), "val_loss": _log_loss(val.labels, probs["val"])}
-    score["val_macro_ap"] = metrics.average_precision(val.labels, probs["val"]).mean()
-    score["val_macro_f1"] = metrics.macro_f1(val.labels, thresholds.apply(probs["val"], 0.5, thresholds.FILL_EMPTY))
+    score = {name: value for part in ("train", "val") for name, value in _score(part, parts, probs).items()}
     score |= {"seconds": seconds, "images_per_second": len(train.ids) / seconds}
     store.save_table(store.run_folder(out, run), "history.csv", pd.DataFrame([{"epoch": 0} | score]))
     settings = {"image_size": image_size, "fold": fold, "channels": "rgby"} | fit_options
@@ -195,8 +198,15 @@ def train_run(
     return run, fitted
 
 
-def _log_loss(labels: np.ndarray, probs: np.ndarray) -> float:
-    return log_loss(labels.ravel(), probs.ravel().astype(float))
+def _score(part: str, parts: dict[str, Part], probs: dict[str, np.ndarray]) -> dict[str, float]:
+    """``<part>_loss``, ``<part>_macro_ap`` and ``<part>_macro_f1`` (at .5), as networks have them."""
+    labels, found = parts[part].labels, probs[part]
+    preds = thresholds.apply(found, 0.5, thresholds.FILL_EMPTY)
+    return {
+        f"{part}_loss": log_loss(labels.ravel(), found.ravel().astype(float)),
+        f"{part}_macro_ap": metrics.average_precision(labels, found).mean(),
+        f"{part}_macro_f1": metrics.macro_f1(labels, preds),
+    }
 
 
 def _save_record(out: Path, run: str, settings: dict, found: dict) -> None:

@@ -6,10 +6,19 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from hpa_lib import atlas
 from hpa_lib.figures import style
+
+TRAINING = {"color": style.COLORS["blue"], "marker": "o", "markersize": 3, "label": "training"}
+VALIDATION = {
+    "color": style.COLORS["vermilion"],
+    "marker": "s",
+    "markersize": 3,
+    "linestyle": "--",
+    "label": "validation",
+}
 
 
 def class_weights(counts: np.ndarray, weights: np.ndarray, synthetic: bool = False) -> Figure:
@@ -32,36 +41,37 @@ def class_weights(counts: np.ndarray, weights: np.ndarray, synthetic: bool = Fal
 
 
 def curves(histories: Mapping[str, pd.DataFrame], synthetic: bool = False) -> Figure:
-    """Learning curves of one run or several: loss, validation macro AP and macro F1 at .5 over the epochs.
+    """Learning curves, one row of panels per run: loss, macro F1 at .5 and macro AP, training beside validation.
 
     Args:
-        histories: run name -> what ``loop.fit`` returns.
+        histories: run name -> what ``loop.fit`` returns; runs of other kinds or older ones may lack training F1.
     """
     if not histories:
         fig, ax = style.new_figure(6, 1)
         ax.set_axis_off()
         return style.caption(fig, "No run of this set was trained in epochs.", synthetic)
-    fig, axes = style.new_figure(11 if len(histories) == 1 else 13, 3.4, ncols=3)
-    titles = {"loss": "loss", "val_macro_ap": "validation macro AP", "val_macro_f1": "validation macro F1 at .5"}
-    for ax, (column, title) in zip(axes, titles.items(), strict=True):
-        for look, (run, history) in zip(style.marks(len(histories)), histories.items(), strict=True):
-            ax.plot(history["epoch"], history[column], markersize=4, label=run, **look)
-        last = max(history["epoch"].max() for history in histories.values())
-        ax.set(title=title, xlabel="epoch", xlim=(0.5, last + 0.5))  # whole ticks even for a single epoch
-        ax.xaxis.get_major_locator().set_params(integer=True)
-        if column != "loss":
-            ax.set_ylim(0, None)
-    text = "Each point is an evaluation of the whole validation part; for F1, empty rows are filled."
-    if len(histories) == 1:
-        axes[0].plot(history["epoch"], history["val_loss"], "s--", markersize=4)
-        axes[0].legend(axes[0].lines, ["training", "validation"])
-    else:
-        axes[0].set(yscale="log", title="training loss (log scale)")
-        axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes[0].yaxis.set_major_formatter("{x:g}")
-        axes[0].minorticks_off()
-        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
-        text += " Losses of different kinds cannot be compared."
+    panels = {"loss": ("loss", "val_loss"), "macro F1 at .5": ("train_macro_f1", "val_macro_f1")}
+    panels |= {"macro AP": ("val_macro_ap",)}
+    fig, grid = style.new_figure(9, 1.1 + 1.9 * len(histories), nrows=len(histories), ncols=3, squeeze=False)
+    for axes, (run, history) in zip(grid, histories.items(), strict=True):
+        for ax, (title, columns) in zip(axes, panels.items(), strict=True):
+            for column in columns:
+                if column in history:
+                    ax.plot(history["epoch"], history[column], **(VALIDATION if "val" in column else TRAINING))
+            ax.set(title=title if axes is grid[0] else "", xlim=(0.5, history["epoch"].max() + 0.5))
+            ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+        axes[0].set_ylabel(run, fontsize=8)
+    for column, most in ((1, "macro_f1"), (2, "macro_ap")):  # one scale for all runs; losses of two kinds have none
+        values = [history.filter(like=most).to_numpy().max() for history in histories.values()]
+        for ax in grid[:, column]:
+            ax.set_ylim(0, 1.08 * max(*values, 0.1))
+    for ax in grid[-1]:
+        ax.set_xlabel("epoch")
+    fig.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    text = (
+        "Validation is judged as a whole after each epoch. Training is counted while the epoch runs: augmented\n"
+        "images, dropout, changing weights; no F1 where images are mixed or resampled. Empty rows are filled in both."
+    )
     return style.caption(fig, text, synthetic)
 
 

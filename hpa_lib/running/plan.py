@@ -100,7 +100,7 @@ def choose_steps(
 ) -> list[tuple[str, str, Mapping]]:
     """The steps named by ``only``, in their order; all steps where it is empty.
 
-    A name is a step's (``02_densenet_none``), or a notebook's for all steps of that notebook: its number (``02``) or
+    A name is a step's (``02_densenet_study``), or a notebook's for all steps of that notebook: its number (``02``) or
     its file with or without ``.ipynb`` (``02_train_densenet``).
     """
     steps, only = list(steps), list(only)
@@ -209,9 +209,11 @@ def _check_training(step: str, network: str, defaults: Mapping[str, object], val
         name, default = line.upper(), recipes.DEFAULTS[line]
         if values.get(name) == default != value:
             recipe = f"{values['RECIPE']}{', ' if recipes.WITHOUT in values['RECIPE'] else recipes.WITHOUT}{name}"
+            has_it = recipes.find_recipe(recipe)[line] == default
+            remedy = f"use -p RECIPE '{recipe}' instead" if has_it else "set RECIPE own and each line of the recipe"
             raise Refused(
                 f"step {step}: {name} {default} is the default, which gives way to the {value} of recipe "
-                f"{values['RECIPE']}: use -p RECIPE '{recipe}' instead"
+                f"{values['RECIPE']}: {remedy}"
             )
     return recipes.name_run(network, in_force)
 

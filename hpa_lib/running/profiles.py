@@ -10,36 +10,31 @@ profile train for the same number of epochs, so that their scores can be compare
 from hpa_lib import paths
 
 FIRST = [("00_data", "00", {}), ("01_eda", "01", {}), ("01b_classical", "01b", {})]
+STUDY = [  # the study's networks, two of them also with class weights, and the kit's recipe on the better of these
+    ("02_densenet_study", "02", {"RECIPE": "study"}),
+    ("02_densenet_class_weights", "02", {"RECIPE": "class_weights"}),
+    ("03_resnet18_study", "03", {"RECIPE": "study"}),
+    ("03_resnet18_class_weights", "03", {"RECIPE": "class_weights"}),
+    ("03_resnet18_best", "03", {"RECIPE": "best"}),
+    ("04_inception_v2_study", "04", {"RECIPE": "study"}),
+]
 LAST = [("05_thresholds", "05", {}), ("06_ensemble", "06", {}), ("07_report", "07", {})]
 
 DEMO = {  # the whole study in minutes on two cores
     "data": paths.DEFAULT_DATA,
     "out": paths.PROJECT / "outputs" / "demo",
     "shared": {"EPOCHS": 4},
-    "steps": [
-        *FIRST,
-        ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none"}),
-        ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt"}),
-        ("02_densenet_best", "02", {"RECIPE": "best"}),
-        ("03_resnet18", "03", {}),
-        ("04_inception_v2", "04", {}),
-        *LAST,
-    ],
+    "steps": [*FIRST, *STUDY, *LAST],
 }
 
-COURSE = {  # a larger synthetic set or a part of Kaggle's: a day or more on two cores, for a GPU (not timed on one)
+COURSE = {  # a larger synthetic set or a part of Kaggle's: overnight on two cores; a stopped run goes on where it was
     "data": paths.PROJECT / "data" / "synthetic-course",
     "out": paths.PROJECT / "outputs" / "course",
-    "shared": {"IMAGE_SIZE": 256, "EPOCHS": 20},
+    "shared": {"IMAGE_SIZE": 128, "EPOCHS": 40},
     "steps": [
         *FIRST,
-        ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none"}),
-        ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt"}),
-        ("02_densenet_rgb_merge", "02", {"CLASS_WEIGHTS": "sqrt", "CHANNELS": "rgb_merge"}),
-        ("02_densenet_best", "02", {"RECIPE": "best"}),
-        ("03_resnet18_none", "03", {"CLASS_WEIGHTS": "none"}),
-        ("03_resnet18_sqrt", "03", {"CLASS_WEIGHTS": "sqrt"}),
-        ("04_inception_v2", "04", {"CLASS_WEIGHTS": "sqrt"}),
+        *STUDY,
+        ("02_densenet_rgb_merge", "02", {"RECIPE": "study", "CHANNELS": "rgb_merge"}),  # the study's other way in
         *LAST,
     ],
 }
@@ -48,15 +43,7 @@ KAGGLE = {  # the full competition data: plan for a GPU
     "data": "",
     "out": paths.PROJECT / "outputs" / "kaggle",
     "shared": {"IMAGE_SIZE": 256, "EPOCHS": 30},
-    "steps": [
-        *FIRST,
-        ("02_densenet_none", "02", {"CLASS_WEIGHTS": "none"}),
-        ("02_densenet_sqrt", "02", {"CLASS_WEIGHTS": "sqrt"}),
-        ("03_resnet18_sqrt", "03", {"CLASS_WEIGHTS": "sqrt"}),
-        ("03_resnet18_best", "03", {"RECIPE": "best"}),
-        ("04_inception_v2_sqrt", "04", {"CLASS_WEIGHTS": "sqrt"}),
-        *LAST,
-    ],
+    "steps": [*FIRST, *STUDY, *LAST],
 }
 
 PROFILES = {"demo": DEMO, "course": COURSE, "kaggle": KAGGLE}

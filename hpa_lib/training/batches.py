@@ -58,6 +58,10 @@ class ImageBatches(keras.utils.PyDataset):
             drawn = self.sampling is not None
             self.order = rng.choice(self.rows, len(self.rows), replace=drawn, p=self.sampling)
 
+    def shows_each_image_once(self) -> bool:
+        """Whether an epoch shows each image once and with its own labels: neither mixed nor resampled."""
+        return self.mix == "none" and self.sampling is None
+
     def __len__(self):
         full, rest = divmod(len(self.order), self.batch_size)
         return full if self.shuffle or not rest else full + 1

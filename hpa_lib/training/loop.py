@@ -11,7 +11,7 @@ import pandas as pd
 
 from hpa_lib import store
 from hpa_lib.decisions import calibration, metrics, thresholds
-from hpa_lib.training import checkpoints, losses, predict
+from hpa_lib.training import checkpoints, losses, predict, streamed
 
 MONITORS = ("val_macro_ap", "val_loss")  # threshold-free: checkpoints picked by F1 at .5 did badly in the competition
 REQUIRED = ("loss", "learning_rate", "epochs")
@@ -69,7 +69,9 @@ def fit(
         start_over: forget a stored state instead of resuming or refusing.
 
     Returns:
-        One row per epoch: epoch, loss, val_loss, val_macro_ap, val_macro_f1 (at .5), lr, seconds, images_per_second.
+        One row per epoch: epoch, loss, train_macro_f1 (``streamed.StreamedMacroF1``; left out where images are mixed
+        or resampled, whose F1 means something else), val_loss, val_macro_ap, val_macro_f1 (at .5), lr, seconds,
+        images_per_second.
 
     Raises:
         ValueError: other ``settings`` than those of the stored state, a missing one, an unknown monitor, no epoch, or
@@ -83,7 +85,8 @@ def fit(
     loss_function = losses.make_loss(settings["loss"], class_weights)
     with _strategy_of(model):
         optimizer = make_optimizer(settings, len(train))
-        model.compile(optimizer=optimizer, loss=loss_function, jit_compile=jit_compile)
+        counted = [streamed.StreamedMacroF1(model.output_shape[-1])] if train.shows_each_image_once() else []
+        model.compile(optimizer=optimizer, loss=loss_function, metrics=counted, jit_compile=jit_compile)
     if state["finished"]:
         print(f"already trained: epoch {state['best_epoch']} of {state['epoch']} was the best", flush=True)
     elif state["epoch"]:
@@ -93,7 +96,7 @@ def fit(
     logs_to = [keras.callbacks.TensorBoard(folder / "tensorboard")] if tensorboard else []
     while not _is_over(state):
         row, raw_weights = _train_epoch(model, train, state, folder, logs_to)
-        row |= evaluate(model, val, loss_function)
+        row |= {f"val_{name}": value for name, value in evaluate(model, val, loss_function).items()}
         _store_epoch(model, raw_weights, row, state, folder)
     checkpoints.save_state(folder, state | {"finished": True})
     without_optimizer(model).load_weights(checkpoints.weights_path(folder, "best", state["best_epoch"]))
@@ -160,6 +163,7 @@ def _train_epoch(model, train, state, folder, logs_to) -> tuple[dict, list[np.nd
     started = time.perf_counter()
     fitted = model.fit(train, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, callbacks=callbacks, verbose=0)
     seconds, loss = time.perf_counter() - started, fitted.history["loss"][-1]
+    streamed_f1 = {"train_macro_f1": fitted.history["macro_f1"][-1]} if "macro_f1" in fitted.history else {}
     if not math.isfinite(loss):
         raise ValueError(
             f"the training loss became {loss} in epoch {epoch + 1}: lower LEARNING_RATE or use PRECISION float32; "
@@ -168,6 +172,7 @@ def _train_epoch(model, train, state, folder, logs_to) -> tuple[dict, list[np.nd
     return {
         "epoch": epoch + 1,
         "loss": loss,
+        **streamed_f1,
         "lr": float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)),
         "seconds": round(seconds, 2),
         "images_per_second": round(len(train) * train.batch_size / seconds, 1),
@@ -226,15 +231,18 @@ def make_optimizer(settings: dict, steps: int) -> keras.optimizers.Optimizer:
     return optimizer
 
 
-def evaluate(model: keras.Model, val, loss_function) -> dict:
-    """Loss, macro AP and macro F1 at .5 (empty rows: ``thresholds.FILL_EMPTY``), each over the whole of ``val``."""
-    logits = predict.predict_logits(model, val.images, val.rows)
-    labels, probs = val.labels[val.rows], calibration.sigmoid(logits)
+def evaluate(model: keras.Model, part, loss_function) -> dict:
+    """``loss``, ``macro_ap`` and ``macro_f1`` at .5 (empty rows: ``thresholds.FILL_EMPTY``) over the whole of ``part``.
+
+    Its images are taken in order and as stored, whatever augmentation and sampling ``part`` has.
+    """
+    logits = predict.predict_logits(model, part.images, part.rows)
+    labels, probs = part.labels[part.rows], calibration.sigmoid(logits)
     preds = thresholds.apply(probs, 0.5, thresholds.FILL_EMPTY)
     return {
-        "val_loss": float(np.mean(keras.ops.convert_to_numpy(loss_function(labels, logits)))),
-        "val_macro_ap": float(np.mean(metrics.average_precision(labels, probs))),
-        "val_macro_f1": metrics.macro_f1(labels, preds),
+        "loss": float(np.mean(keras.ops.convert_to_numpy(loss_function(labels, logits)))),
+        "macro_ap": float(np.mean(metrics.average_precision(labels, probs))),
+        "macro_f1": metrics.macro_f1(labels, preds),
     }
 
 

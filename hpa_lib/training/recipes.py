@@ -5,7 +5,7 @@ it sets; all others keep their defaults. Three rules decide what is in force:
 
 1. ``own`` sets nothing: the lines are used as they are;
 2. any other recipe sets its lines, except those that differ from their default: they are the user's and win;
-3. ``"best without SAMPLING, EMA"`` is ``best`` with those lines at their defaults (an ablation in one parameter).
+3. ``"best without SAMPLING, EMA"`` is ``best`` with those lines as the study had them (an ablation in one parameter).
 
 In a script (``runs.train``) a line that is given always wins, whatever its value.
 """
@@ -44,7 +44,7 @@ DEFAULTS = {  # of every line; the parameters cells of notebooks 02 to 04 hold t
     "recipe": "own",
     "out": "",
     "run": "",
-    "image_size": 128,
+    "image_size": 96,
     "class_weights": "sqrt",
     "epochs": 12,
     "seed": 0,
@@ -125,7 +125,7 @@ def complete(recipe: str, given: Mapping[str, object]) -> dict[str, object]:
 
 
 def find_recipe(name: str) -> dict[str, object]:
-    """The lines that a recipe sets, without those that ``"... without LINE, LINE"`` leaves out.
+    """The lines that a recipe sets; those that ``"... without LINE, LINE"`` leaves out are the study's.
 
     Raises:
         ValueError: the recipe is unknown, or does not set a line that it shall leave out.
@@ -140,7 +140,7 @@ def find_recipe(name: str) -> dict[str, object]:
         if line not in lines:
             known = ", ".join(lines).upper() or "nothing"
             raise ValueError(f"RECIPE {name!r}: {base} sets {known}, and so cannot leave out {line.upper()}")
-        lines.pop(line)
+        lines[line] = STUDY[line]
     return lines
 
 

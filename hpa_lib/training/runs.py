@@ -22,7 +22,7 @@ import pandas as pd
 from hpa_lib import atlas, models, paths, provenance, store
 from hpa_lib.data import cache, kaggle
 from hpa_lib.models import summary, weights
-from hpa_lib.training import batches, checkpoints, device, imbalance, loop, predict, recipes
+from hpa_lib.training import batches, checkpoints, device, imbalance, loop, losses, predict, recipes
 
 NOT_SETTINGS = {  # lines that do not shape the weights of a run; all others must be equal for a resume
     "recipe",  # the lines that it sets are compared instead
@@ -242,11 +242,18 @@ def make_record(run: Run, fold: Fold, model: keras.Model, origin: dict, history:
     record = {"run": run.name, "recipe": run.lines["recipe"], **wanted, **resolve(run, origin), "settings": wanted}
     record |= {"tta": run.lines["tta"], "synthetic": run.description["synthetic"]}
     record |= {"class_weight_values": class_weights(run, fold), "best_epoch": best["epoch"]}
-    record |= {"val_macro_ap": best["val_macro_ap"], "val_macro_f1": best["val_macro_f1"]}
+    record |= {name: best[name] for name in ("val_loss", "val_macro_ap", "val_macro_f1")}
+    record |= {f"train_{name}": value for name, value in evaluate_training_part(run, fold, model).items()}
     record |= {"seconds": history["seconds"].sum(), "images_per_second": history["images_per_second"].median()}
     record |= {"parameters": model.count_params(), "flops": summary.count_flops(model), "weights_path": origin["file"]}
     record |= {"hardware": run.hardware, "peak_memory_mb": provenance.peak_memory_mb()}
     return record | {"versions": provenance.versions()}
+
+
+def evaluate_training_part(run: Run, fold: Fold, model: keras.Model) -> dict:
+    """``loss``, ``macro_ap`` and ``macro_f1`` of the training images as stored: no augmentation, no dropout."""
+    loss = losses.make_loss(run.lines["loss"], class_weights(run, fold))
+    return loop.evaluate(model, make_batches(run, fold, 64, 0)[0], loss)
 
 
 def _augmentation(run: Run) -> dict:
@@ -270,7 +277,8 @@ def _find_finished(run: Run, origin: dict) -> dict | None:
         return None
     stored = store.load_json(run.out, f"runs/{run.name}/result.json")
     wanted = checkpoints.same_as_stored(settings(run, origin))
-    return stored if stored.get("settings") == wanted and stored.get("tta") == run.lines["tta"] else None
+    is_complete = "train_macro_f1" in stored  # records of older versions lack it
+    return stored if is_complete and stored.get("settings") == wanted and stored["tta"] == run.lines["tta"] else None
 
 
 class Loaded(NamedTuple):

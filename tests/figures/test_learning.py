@@ -8,7 +8,7 @@ from hpa_lib.figures import learning, style
 COUNTS = np.geomspace(1300, 24, 28).astype(int)
 HISTORY = pd.DataFrame({
     "epoch": [1, 2, 3], "loss": [0.5, 0.3, 0.2], "val_loss": [0.5, 0.35, 0.3],
-    "val_macro_ap": [0.1, 0.2, 0.3], "val_macro_f1": [0.0, 0.1, 0.2],
+    "val_macro_ap": [0.1, 0.2, 0.3], "val_macro_f1": [0.0, 0.1, 0.2], "train_macro_f1": [0.1, 0.3, 0.6],
 })  # fmt: skip
 
 
@@ -25,12 +25,20 @@ def test_weights_are_beside_the_counts_of_their_class():
     assert fig.get_suptitle() == "synthetic data"
 
 
-def test_one_run_shows_its_validation_loss_and_several_a_legend():
-    alone = learning.curves({"a": HISTORY})
-    assert len(alone.axes[0].lines) == 2 and alone.legends == []
-    both = learning.curves({"a": HISTORY, "b": HISTORY})
-    assert [text.get_text() for text in both.legends[0].get_texts()] == ["a", "b"]
-    assert both.axes[1].lines[0].get_ydata().tolist() == HISTORY["val_macro_ap"].tolist()
+def test_each_run_has_a_row_with_training_beside_validation_on_whole_epochs():
+    older = HISTORY.drop(columns="train_macro_f1")
+    fig = learning.curves({"a": HISTORY, "b": older}, synthetic=True)
+    loss, f1, precision, _, older_f1, _ = fig.axes
+    assert [line.get_ydata().tolist() for line in loss.lines] == [
+        HISTORY["loss"].tolist(),
+        HISTORY["val_loss"].tolist(),
+    ]
+    assert [line.get_label() for line in f1.lines] == ["training", "validation"]
+    assert precision.lines[0].get_ydata().tolist() == HISTORY["val_macro_ap"].tolist()
+    assert [line.get_label() for line in older_f1.lines] == ["validation"]
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["training", "validation"]
+    assert all(tick == round(tick) for tick in loss.get_xticks())
+    assert f1.get_ylim() == older_f1.get_ylim()
 
 
 def test_classes_go_from_common_to_rare():

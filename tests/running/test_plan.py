@@ -277,6 +277,10 @@ def test_a_recipe_is_checked_before_anything_starts():
         plan.make_plan([step], folder, settings={"SAMPLING": "0"})
     with pytest.raises(plan.Refused, match="use -p RECIPE 'best without EMA, TTA' instead"):
         plan.make_plan([step], folder, settings={"RECIPE": "best without EMA", "TTA": "1"})
+    with pytest.raises(
+        plan.Refused, match="CLASS_WEIGHTS sqrt is the default.* the none of recipe study: set RECIPE own"
+    ):
+        plan.make_plan([step], folder, settings={"RECIPE": "study", "CLASS_WEIGHTS": "sqrt"})
 
 
 def test_two_steps_that_come_to_one_run_are_refused():

@@ -99,7 +99,7 @@ def test_a_loss_that_is_no_number_stops_with_a_sentence_and_keeps_the_last_state
 
 
 def no_progress(*_):
-    return {"val_loss": 1.0, "val_macro_ap": 0.5, "val_macro_f1": 0.1}
+    return {"loss": 1.0, "macro_ap": 0.5, "macro_f1": 0.1}
 
 
 def test_patience_stops_early(tmp_path, monkeypatch, capsys):
@@ -171,7 +171,7 @@ def test_the_monitor_decides_which_epoch_is_the_best(tmp_path):
     _, val = train_tiny.tiny_parts()
     again = loop.evaluate(model, val, losses.make_loss("bce", np.linspace(1, 3, 28)))
     assert history["val_loss"].idxmin() != history["val_macro_ap"].idxmax(), "this seed cannot tell the two apart"
-    assert again["val_loss"] == pytest.approx(history["val_loss"].min(), rel=1e-5)
+    assert again["loss"] == pytest.approx(history["val_loss"].min(), rel=1e-5)
 
 
 def test_no_two_layers_or_epochs_meet_the_same_dropout_seed():
@@ -253,7 +253,7 @@ def test_the_score_of_an_epoch_follows_the_rule_for_empty_rows():
     labels, probs = val.labels[val.rows], predict.predict_probs(model, val.images, val.rows)
     filled = thresholds.fill_empty_rows(np.zeros_like(probs, np.uint8), probs)
     row = loop.evaluate(model, val, losses.make_loss("bce", np.ones(28)))
-    assert row["val_macro_f1"] == pytest.approx(metrics.macro_f1(labels, filled)) and row["val_macro_f1"] > 0
+    assert row["macro_f1"] == pytest.approx(metrics.macro_f1(labels, filled)) and row["macro_f1"] > 0
 
 
 def test_the_loop_that_notebook_02_quotes_trains(capsys):
@@ -267,7 +267,7 @@ def test_the_loop_that_notebook_02_quotes_trains(capsys):
     exec(lines, names)
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 2 and len(lines.splitlines()) == 6
-    assert printed[1].startswith("2 {'val_loss'") and "val_macro_ap" in printed[1]
+    assert printed[1].startswith("2 {'loss'") and "macro_ap" in printed[1]
 
 
 def test_starting_over_forgets_the_old_run_before_it_writes(tmp_path, monkeypatch):

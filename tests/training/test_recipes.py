@@ -39,6 +39,14 @@ def test_a_line_can_be_left_out_of_a_recipe():
     assert lines["loss"] == "bce+soft_f1"
 
 
+@pytest.mark.parametrize("line", recipes.STUDY)
+def test_each_line_left_out_of_best_is_as_the_study_had_it(line):
+    """Also where the notebooks' default is another: an ablation that changes nothing would prove nothing."""
+    lines = recipes.lines_in_force(cell(recipe=f"best without {line.upper()}"))
+    assert lines[line] == recipes.STUDY[line]
+    assert {name for name in recipes.STUDY if lines[name] != recipes.RECIPES["best"][name]} <= {line}
+
+
 def test_in_a_script_a_given_line_wins_whatever_its_value():
     lines = recipes.complete("best", {"sampling": 0.0, "epochs": 2})
     assert (lines["sampling"], lines["ema"], lines["epochs"], lines["recipe"]) == (0.0, 0.98, 2, "best")
