@@ -175,24 +175,24 @@ def choices(out: Path) -> pd.DataFrame:
 def public_private(study: dict, out: Path) -> tuple[pd.DataFrame, str]:
     """The submissions' scores on the public and the private part of the test images, and a sentence on their gap.
 
-    Columns: measured on, then those of ``submission.score_table``; the first row is the study's final public score,
-    and the only one where the truth of the test images is not known.
+    Columns: measured on, then those of ``submission.score_table``. The first row is the study's final public score; it
+    is the only one, with three columns, where the truth of the test images is not known.
     """
     theirs, ours = headings(study, out)
-    stored = store.load_decision(out, "ensemble").get("test_scores", {})
-    table = submission.score_table(stored).assign(**{"measured on": ours})
-    table.loc[-1, ["submission", "measured on", "public macro_f1"]] = "final", theirs, study["final"]["public"]
+    table = pd.DataFrame({"measured on": [theirs], "submission": "final", "public macro_f1": study["final"]["public"]})
+    if stored := store.load_decision(out, "ensemble").get("test_scores"):
+        table = pd.concat([table, submission.score_table(stored).assign(**{"measured on": ours})], ignore_index=True)
+    sentence = f"The study's {study['final']['public']} is a public score: it is of a part of the test images."
+    if not stored or table["private macro_f1"].isna().all():
+        return table, f"{sentence} There is no private score, since the truth of the test images is not known here."
     gap = (table["public macro_f1"] - table["private macro_f1"]).abs().max()
-    if np.isnan(gap):
-        sentence = "There is no private score, since the truth of the test images is not known here."
-    else:
-        sentence = f"Public and private score of a submission differ by up to {gap:.3f}, though nothing was chosen on "
-        sentence += "either part and each label is spread evenly over both: the F1 of a rare class depends on a few "
-        sentence += "images, and macro F1 counts it like any other."
     sentence += (
-        f" The study's {study['final']['public']} is a public score: this luck is in it, and what it chose by it."
+        f" Here public and private score of a submission differ by up to {gap:.3f}, though nothing was chosen on "
     )
-    return table.sort_index()[["measured on", *table.columns.drop("measured on")]], sentence
+    sentence += (
+        "either part and each label is spread evenly over both: the F1 of a rare class depends on a few images, "
+    )
+    return table, sentence + "and macro F1 counts it like any other. Who chooses by the public score chooses such luck."
 
 
 def find_runs(records: pd.DataFrame, network: str) -> pd.DataFrame:

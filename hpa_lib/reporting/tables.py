@@ -10,8 +10,10 @@ from hpa_lib import atlas, store
 from hpa_lib.data import splits
 from hpa_lib.decisions import bootstrap, ensemble, metrics, thresholds
 
-COMPARED = ("image_size", "class_weights", "epochs", "channels", "loss", "prior_bias", "augment", "mix", "sampling")
-COMPARED += ("ema", "patience", "fold", "tta")  # what two networks must share to be compared
+COMPARED = (  # what two networks must share to be compared; batch size and learning rate go with the network
+    *("image_size", "class_weights", "epochs", "channels", "loss", "prior_bias", "augment", "mix", "sampling"),
+    *("ema", "patience", "fold", "tta"),
+)
 SCORES = ("train_macro_f1", "train_loss", "val_macro_f1", "val_loss")
 SIDES = ("_before", "_after")  # of the columns of a pair of runs
 
