@@ -66,7 +66,8 @@ The map of the library, in the order in which the data flows::
     reporting/label_statistics  numbers behind notebook 01
     reporting/tables            what a run set has stored, as tables
     reporting/study             the study's numbers and claims beside ours
-    reporting/page              the report as one HTML page
+    reporting/report            the report, section by section
+    reporting/page              the report as HTML, Markdown, CSV and LaTeX
 
     running/profiles            what hpa run starts
     running/plan                checks before the start

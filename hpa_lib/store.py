@@ -17,6 +17,7 @@ executed notebooks are files of the modules that make them, written with ``write
 
 import contextlib
 import datetime
+import functools
 import hashlib
 import json
 import os
@@ -39,21 +40,13 @@ SCORED_PARTS = ("val", "holdout", "test")
 SPLIT = ["Id", "Target", "group", "fold"]  # the columns of data/split.csv
 RUN = re.compile(r"\w[\w.-]{0,99}")  # no comma, which separates names in RUNS, and nothing that a file system refuses
 TAKEN = ("mean", "stacked", "intersection", "chosen", "true", "class")  # ensembles, and words in the tables' columns
-MADE_BY = {  # first folder or file name -> the notebook that writes it
-    "data": "00_data.ipynb",
-    "runs": "02_train_densenet.ipynb (or 03, 04)",
-    "decisions/thresholds.json": "05_threshold_tuning.ipynb",
-    "decisions/ensemble.json": "06_ensemble.ipynb",
-    "tables/thresholds.csv": "05_threshold_tuning.ipynb",
-    "tables/ensemble": "06_ensemble.ipynb",
-    "figures/data": "00_data.ipynb",
-    "figures/eda": "01_eda_label_imbalance.ipynb",
-    "figures/architecture": "02_train_densenet.ipynb (or 03, 04)",
-    "figures/threshold": "05_threshold_tuning.ipynb",
-    "figures/ensemble": "06_ensemble.ipynb",
-    "tables/report": "07_report.ipynb",
-    "figures/report": "07_report.ipynb",
-    "submission.csv": "06_ensemble.ipynb",
+MADE_BY = {  # notebook -> how the names of what it writes begin
+    "00_data.ipynb": ("data", "figures/data"),
+    "01_eda_label_imbalance.ipynb": ("tables/eda", "figures/eda"),
+    "02_train_densenet.ipynb (or 03, 04)": ("runs", "figures/architecture"),
+    "05_threshold_tuning.ipynb": ("decisions/thresholds.json", "tables/thresholds.csv", "figures/threshold"),
+    "06_ensemble.ipynb": ("decisions/ensemble.json", "tables/ensemble", "figures/ensemble", "submission.csv"),
+    "07_report.ipynb": ("tables/report", "tables/study", "tables/summary", "figures/report"),
 }
 
 
@@ -128,7 +121,7 @@ def need(out: Path, name: str) -> Path:
 
 def made_by(name: str) -> str:
     """The notebook that writes ``out/name``."""
-    return next((maker for start, maker in MADE_BY.items() if name.startswith(start)), "the earlier notebooks")
+    return next((maker for maker, starts in MADE_BY.items() if name.startswith(starts)), "the earlier notebooks")
 
 
 def save_json(out: Path, name: str, values: dict) -> Path:
@@ -185,20 +178,10 @@ def load_table(out: Path, name: str) -> pd.DataFrame:
 
 
 def save_figure(out: Path, name: str, fig, table: pd.DataFrame | None = None) -> None:
-    """Write a matplotlib figure as ``out/figures/<name>.png`` at 150 dpi and, for print, as ``<name>.pdf``.
-
-    The PDF holds its fonts and no date, so the same figure gives the same bytes. Nothing is printed below a notebook's
-    cell.
-
-    Args:
-        out: the run set.
-        name: of the files, without a suffix.
-        fig: the figure, made by ``figures.style``.
-        table: the numbers that the figure shows; they are written as ``<name>.csv`` beside it.
-    """
-    for suffix, options in (("png", {}), ("pdf", {"metadata": {"CreationDate": None}})):
-        path = Path(out) / "figures" / f"{name}.{suffix}"
-        write_atomic(path, lambda part, options=options: fig.savefig(part, dpi=150, bbox_inches="tight", **options))
+    """Write a figure as ``out/figures/<name>.png``, for print as ``.pdf``, and the numbers it shows as ``.csv``."""
+    for suffix, metadata in (("png", {}), ("pdf", {"CreationDate": None})):  # the same figure gives the same bytes
+        options = {"dpi": 150, "bbox_inches": "tight", "metadata": metadata}
+        write_atomic(Path(out) / f"figures/{name}.{suffix}", functools.partial(fig.savefig, **options))
     if table is not None:
         save_table(out, f"figures/{name}.csv", table)
 

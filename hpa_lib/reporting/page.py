@@ -101,20 +101,20 @@ def _format(value) -> str:
 
 
 def _number(out: Path, sections: Sequence[Section]) -> list[Section]:
-    """The sections with numbered items; those that are not there become sentences."""
+    """The sections with numbered items; what is not there is named in a sentence."""
     counts, numbered = Counter(), []
     for heading, text, items in sections:
-        present = []
+        present, missing = [], []
         for item in items:
             kind = "Figure" if item.table is None else "Table"
-            if kind == "Figure" and not _stored_files(out, item):
-                text += f" Left out, since {store.made_by('figures/' + item.name)} has not stored it: {item.caption}"
-            elif kind == "Table" and item.table.empty:
-                text += f" Left out, since it has no rows: {item.caption}"
-            else:
+            if _stored_files(out, item) if kind == "Figure" else len(item.table):
                 counts[kind] += 1
                 present.append(item._replace(label=f"{kind} {counts[kind]}"))
-        numbered.append(Section(heading, text, present))
+            else:
+                reason = f"made by {store.made_by(f'figures/{item.name}')}" if kind == "Figure" else "no such runs"
+                missing.append(f"{item.caption.rstrip('.')} ({reason})")
+        sentence = f" Not in this run set: {'; '.join(missing)}." if missing else ""
+        numbered.append(Section(heading, text + sentence, present))
     return numbered
 
 

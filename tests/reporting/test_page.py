@@ -61,8 +61,8 @@ def test_what_is_not_there_is_left_out_with_one_sentence(tmp_path):
     items = [page.Item("architecture_x", "The network.", []), page.Item("report_none", "Twins.", [], TABLE.head(0))]
     items.append(page.Item("report_f1", "Scores.", [], TABLE))
     text = write(tmp_path, ("Models", "Here.", items)).read_text()
-    assert "Here. Left out, since 02_train_densenet.ipynb (or 03, 04) has not stored it: The network." in text
-    assert "Left out, since it has no rows: Twins." in text
+    made_by = "made by 02_train_densenet.ipynb (or 03, 04)"
+    assert f"Here. Not in this run set: The network ({made_by}); Twins (no such runs).</p>" in text
     assert "<b>Table 1.</b> Scores." in text and not (tmp_path / "report/tables/report_none.csv").exists()
 
 
