@@ -204,7 +204,8 @@ def test_no_score_takes_part_in_which_run_represents_a_network(stories):
         result = {"model": "a", "recipe": recipe, "class_weights": weights, "weights": start, "seed": seed, "tta": 1}
         result |= {"settings": {"recipe": recipe, "weights": start}, "val_macro_f1": 0.1 * number}
         store.save_json(out / "other", f"runs/run{number}/result.json", result)
-    records = tables.record_table(out / "other", {f"run{number}": {} for number in range(len(results))})
+    arrays = tables.load_judged(out)["densenet-rgby-none"]
+    records = tables.record_table(out / "other", {f"run{number}": arrays for number in range(len(results))})
     assert study.find_runs(records, "a")["run"].tolist() == ["run3", "run4"]
 
 
