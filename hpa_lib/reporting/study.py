@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hpa_lib import store
-from hpa_lib.decisions import bootstrap, metrics, submission, thresholds
+from hpa_lib.decisions import bootstrap, submission, thresholds
 from hpa_lib.reporting import tables
 
 FILE = Path(__file__).with_name("study.json")
@@ -25,6 +25,7 @@ MEASURES = {  # row -> entry of study.json, column of tables.record_table
     "train loss": ("train_loss", "train_loss"),
     "validation F1": ("test_f1", "val_macro_f1"),
     "validation loss": ("test_loss", "val_loss"),
+    "{} F1, judged": ("", "judged_macro_f1"),
 }
 WEIGHTS_MEASURES = {  # the same of tables.find_twins
     "train F1 without": ("train_without", "train_macro_f1_before"),
@@ -65,11 +66,8 @@ def classifier_table(study: dict, out: Path, judged: dict) -> pd.DataFrame:
         runs = find_runs(records, network)
         names = ", ".join(runs["run"])
         for measure, (entry, column) in MEASURES.items():
-            rows.append((theirs["name"], measure, theirs[entry], runs[column].mean(), np.nan, np.nan, names))
-        f1 = pd.Series(
-            [metrics.macro_f1(judged[run]["labels"], judged[run]["half"]) for run in runs["run"]], dtype=float
-        )
-        rows.append((theirs["name"], f"{judged_on} F1, judged", np.nan, f1.mean(), np.nan, np.nan, names))
+            value, number = runs[column].mean(), theirs.get(entry, np.nan)
+            rows.append((theirs["name"], measure.format(judged_on), number, value, np.nan, np.nan, names))
     return _table(study, out, rows)
 
 
@@ -186,13 +184,11 @@ def public_private(study: dict, out: Path) -> tuple[pd.DataFrame, str]:
     if not stored or table["private macro_f1"].isna().all():
         return table, f"{sentence} There is no private score, since the truth of the test images is not known here."
     gap = (table["public macro_f1"] - table["private macro_f1"]).abs().max()
-    sentence += (
-        f" Here public and private score of a submission differ by up to {gap:.3f}, though nothing was chosen on "
+    return table, (
+        f"{sentence} Here the public and the private score of a submission differ by up to {gap:.3f}, though the "
+        "notebooks choose on neither part and each label is spread evenly over both: the F1 of a rare class depends on "
+        "a few images, and macro F1 counts it like any other. Who chooses by the public score chooses such luck."
     )
-    sentence += (
-        "either part and each label is spread evenly over both: the F1 of a rare class depends on a few images, "
-    )
-    return table, sentence + "and macro F1 counts it like any other. Who chooses by the public score chooses such luck."
 
 
 def find_runs(records: pd.DataFrame, network: str) -> pd.DataFrame:
@@ -217,10 +213,11 @@ def _keep_first(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _gain(judged: dict, pairs: pd.DataFrame, draws: int, seed: int) -> dict:
-    if pairs.empty:
-        return NOTHING
-    names = f"{', '.join(pairs['run_after'])} against {', '.join(pairs['run_before'])}"
-    return tables.gain_of_pairs(judged, pairs, draws, seed) | {"runs": names}
+    return tables.gain_of_pairs(judged, pairs, draws, seed) | _names(pairs) if len(pairs) else NOTHING
+
+
+def _names(pairs: pd.DataFrame) -> dict:
+    return {"runs": f"{', '.join(pairs['run_after'])} against {', '.join(pairs['run_before'])}"}
 
 
 def _threshold_gain(study: dict, out: Path, judged: dict, draws: int, seed: int) -> dict:
@@ -250,16 +247,15 @@ def _rare_gain(judged: dict, twins: pd.DataFrame, rarest: np.ndarray, draws: int
     for side in tables.SIDES:
         arrays = [judged[run] for run in twins[f"run{side}"]]
         exact[side] = np.array([rare_share(values["half"].sum(axis=0, dtype=int), rarest) for values in arrays])
-        counts = [
-            bootstrap.resample(*[values[name] for name in ("labels", "half", "groups")], draws, seed)
-            for values in arrays
-        ]
-        resampled[side] = np.array([rare_share(hits + false_alarms, rarest) for hits, false_alarms, _ in counts])
+        shares = []
+        for values in arrays:
+            hits, false_alarms, _ = bootstrap.resample(values["labels"], values["half"], values["groups"], draws, seed)
+            shares.append(rare_share(hits + false_alarms, rarest))
+        resampled[side] = np.array(shares)
     before, after = tables.SIDES
-    found = _over_seeds(exact[after] - exact[before], resampled[after] - resampled[before])
-    found |= {"before": exact[before].mean(), "after": exact[after].mean()}
-    found |= {"true": rare_share(arrays[0]["labels"].sum(axis=0, dtype=int), rarest)}
-    return found | {"runs": f"{', '.join(twins['run_after'])} against {', '.join(twins['run_before'])}"}
+    found = {"before": exact[before].mean(), "after": exact[after].mean()} | _names(twins)
+    found["true"] = rare_share(arrays[0]["labels"].sum(axis=0, dtype=int), rarest)
+    return found | _over_seeds(exact[after] - exact[before], resampled[after] - resampled[before])
 
 
 def _overfitting(out: Path, runs: pd.DataFrame, draws: int, seed: int) -> dict:

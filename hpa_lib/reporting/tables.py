@@ -121,27 +121,27 @@ def load_histories(out: Path, runs: Sequence[str]) -> dict[str, pd.DataFrame]:
 
 
 def record_table(out: Path, judged: dict) -> pd.DataFrame:
-    """What ``result.json`` says of each judged run, of several with the same settings the last by name.
+    """What is stored of each judged run, of several with the same settings the last by name.
 
     The order is that in which a run is taken for a comparison, never by score: pretrained ones first, those of a recipe
     ``best`` last, those without class weights first, then by name.
 
-    Columns: run, model, recipe, class_weights, seed, start, the scores train_macro_f1, train_loss, val_macro_f1 and
-    val_loss (NaN where there is none), and three texts that find equal runs: settings (without the seed), but_weights
-    (without class weights and seed) and lines (those in ``COMPARED``).
+    Columns: run, model, recipe, class_weights, seed, start, train_macro_f1, train_loss, val_macro_f1 and val_loss (NaN
+    where ``result.json`` lacks it), judged_macro_f1 (at .5), and three texts that find equal runs: settings (without
+    the seed), but_weights (without class weights and seed) and lines (those in ``COMPARED``).
     """
     rows = []
-    for run in judged:
+    for run, arrays in judged.items():
         result = store.load_json(out, f"runs/{run}/result.json")
         row = {name: result[name] for name in ("model", "class_weights", "seed")}
         row |= {"run": run, "recipe": result.get("recipe", ""), "start": result["weights"]}
         row |= {name: result.get(name, np.nan) for name in SCORES}
+        row["judged_macro_f1"] = metrics.macro_f1(arrays["labels"], arrays["half"])
         settings = result["settings"] | {"tta": result["tta"], "class_weights": row["class_weights"], "seed": 0}
         row |= {"settings": str(sorted(settings.items())), "lines": str([settings.get(name) for name in COMPARED])}
         row["but_weights"] = str(sorted((settings | {"class_weights": ""}).items()))
-        rows.append(
-            row | {"order": (row["start"] != "ImageNet", row["recipe"][:4] == "best", row["class_weights"] != "none")}
-        )
+        row["order"] = (row["start"] != "ImageNet", row["recipe"][:4] == "best", row["class_weights"] != "none")
+        rows.append(row)
     records = pd.DataFrame(rows).drop_duplicates(["settings", "seed"], keep="last")
     return records.sort_values(["order", "run"], ignore_index=True)
 
