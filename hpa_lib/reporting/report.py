@@ -177,7 +177,7 @@ def ensembles(found: dict) -> page.Section:
     ranked = found["ensemble"][columns].sort_values("macro_f1", ascending=False)
     beside = study.ensemble_table(found["study"], found["out"])
     submissions, gap = study.public_private(found["study"], found["out"])
-    submissions = submissions.convert_dtypes()
+    submissions = submissions.loc[:, ~submissions.columns.str.contains("num_images")]  # to fit on paper
     caption, decisions = f"All on the {found['judged_on']}, with gains over the best single.", found["decisions"]
     items = [
         page.Item("study_ensemble", "The union in the study and here.", decisions, beside),
