@@ -1,14 +1,14 @@
 """How many images and epochs does a network need to reach the baseline of measured features?
 
-    python bench/learning_curve.py OUT --size 96 --networks resnet18 --images 450 900 1800 --epochs 20 --longer 5 10 40
+    python bench/learning_curve.py OUT --size 96 --network resnet18 --points 3600:10 3600:22 0:4 --baseline 450 900 1800
 
-OUT is a run set in which notebook 00 has run; its fold 0 validates, its hold-out judges. Every network is trained with
-``--recipe`` on each number of training images for ``--epochs`` epochs, and on all of them for each of ``--longer``
-epochs; scikit-learn's logistic regression (``hpa_lib/classical``) learns from the very same images. Smaller numbers are
+OUT is a run set in which notebook 00 has run; its fold 0 validates, its hold-out judges. A point ``3600:22`` is a
+network trained on 3,600 training images for 22 epochs (0: all images). Scikit-learn's logistic regression
+(``hpa_lib/classical``) learns from the very same images, and from the numbers of ``--baseline``. Smaller numbers are
 among the larger, and whole groups are taken. Macro F1 is at .5 with empty rows filled, and with bagged thresholds
 tuned on validation. Writes ``OUT/tables/learning_curve.csv`` after each point and ``OUT/figures/learning_curve.png``;
-a second call goes on where the first was stopped, and adds what is new. One seed: points of one curve differ in the
-choice of images and in chance.
+a second call goes on where the first was stopped, and adds what is new. One seed: points differ in the choice of
+images and in chance.
 """
 
 import argparse
@@ -66,61 +66,64 @@ def score_network(run: runs.Run, fold: runs.Fold, parts: dict[str, models.Part],
     return found | {"train_macro_ap": runs.evaluate_training_part(run, fold, model)["macro_ap"]}
 
 
-def draw(table: pd.DataFrame, epochs: int, synthetic: bool):
-    """Macro AP against training images at ``epochs`` epochs (left), and against epochs on all images (right)."""
-    fig, axes = style.new_figure(10, 4, ncols=2, sharey=True)
-    baseline, trained = table[table["epochs"] == 0], table[table["epochs"] > 0]
-    curves = trained.assign(curve=trained["model"] + ", " + trained["recipe"]).groupby("curve", sort=False)
-    most = table["images"].max()
-    axes[0].plot(baseline["images"], baseline["macro_ap"], "k^--", label="logistic regression, 59 features")
-    for look, (curve, rows) in zip(style.marks(len(curves)), curves, strict=True):
-        left, right = (
-            rows[rows["epochs"] == epochs].sort_values("images"),
-            rows[rows["images"] == most].sort_values("epochs"),
-        )
-        axes[0].plot(left["images"], left["macro_ap"], label=f"{curve}, {epochs} epochs", **look)
-        axes[1].plot(right["epochs"], right["macro_ap"], **look)
-    axes[1].axhline(baseline["macro_ap"].max(), color="black", linestyle="--")
-    for ax, column, label in zip(axes, ("images", "epochs"), ("training images", "epochs on all images"), strict=True):
-        ticks = sorted(set(table.loc[table[column] > 0, column]))
-        ax.set(xscale="log", xlabel=f"{label} (log scale)", ylim=(0, 1))
-        ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-        ax.minorticks_off()
-    axes[0].set_ylabel("macro AP on the hold-out")
-    axes[0].legend(fontsize=8)
-    return style.caption(
-        fig, "Left: the same images for all. Right: each point is a run of its own. One seed.", synthetic
-    )
+def draw(table: pd.DataFrame, synthetic: bool):
+    """Macro AP against training images: the baseline's curve, and the networks' points with their epochs."""
+    fig, ax = style.new_figure(7.2, 4.2)
+    baseline, trained = table[table["epochs"] == 0].sort_values("images"), table[table["epochs"] > 0]
+    ax.plot(baseline["images"], baseline["macro_ap"], "k^--", label="logistic regression on 59 measured features")
+    curves = trained.groupby(trained["model"] + ", " + trained["recipe"], sort=False)
+    for look, (name, rows) in zip(style.marks(len(curves)), curves, strict=True):
+        ax.plot(rows["images"], rows["macro_ap"], label=name, **look | {"linestyle": ""})
+        for row in rows.itertuples():
+            ax.annotate(
+                f"{row.epochs} epochs", (row.images, row.macro_ap), (6, -3), textcoords="offset points", fontsize=8
+            )
+    ticks = sorted(set(table["images"]))
+    ax.set(xscale="log", xlabel="training images (log scale)", ylabel="macro AP on the hold-out", ylim=(0, 1))
+    ax.set(xlim=(ticks[0] / 1.2, ticks[-1] * 1.6))
+    ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    ax.minorticks_off()
+    ax.legend(loc="upper left")
+    return style.caption(fig, "The same images for the baseline and the network above them. One seed.", synthetic)
+
+
+def read_point(text: str) -> tuple[int, int]:
+    """Training images and epochs of ``"3600:22"``."""
+    images, epochs = (int(number) for number in text.split(":"))
+    if images < 0 or epochs < 1:
+        raise ValueError(text)
+    return images, epochs
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--networks", nargs="*", default=["resnet18"], choices=networks.MODELS)
+    parser.add_argument("--network", default="resnet18", choices=networks.MODELS)
     parser.add_argument("--recipe", default="best")
-    parser.add_argument("--size", type=int, default=128, help="pixels, a cached size")
-    parser.add_argument("--images", type=int, nargs="*", default=[], help="training images, besides all of them")
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--longer", type=int, nargs="*", default=[], help="other numbers of epochs, on all images")
+    parser.add_argument("--size", type=int, default=96, help="pixels, a cached size")
+    parser.add_argument(
+        "--points", type=read_point, nargs="*", default=[], metavar="IMAGES:EPOCHS", help="0: all images"
+    )
+    parser.add_argument("--baseline", type=int, nargs="*", default=[], metavar="IMAGES", help="further ones")
     options = parser.parse_args()
     parts = models.load_parts(options.out, options.size, 0)
-    is_synthetic = store.load_json(options.out, "data/dataset.json")["synthetic"]
     everything, stored = len(parts["train"].ids), options.out / TABLE
+    is_synthetic = store.load_json(options.out, "data/dataset.json")["synthetic"]
     table = store.load_table(options.out, TABLE) if stored.exists() else pd.DataFrame(columns=POINT)
-    points = [("logistic", "none", number, 0) for number in [*options.images, everything]]
-    for network in options.networks:
-        numbers = [(number, options.epochs) for number in [*options.images, everything]]
-        numbers += [(everything, epochs) for epochs in options.longer]
-        points += [(network, options.recipe, *number) for number in numbers]
-    for model, recipe, wanted, epochs in points:
-        chosen = models.choose_images(parts["train"].groups, wanted, seed=0)
+    points = [(images or everything, epochs) for images, epochs in options.points]
+    numbers = sorted({*options.baseline, everything, *(images for images, _ in points)})
+    wanted = [("logistic", "none", number, 0) for number in numbers]
+    wanted += [(options.network, options.recipe, *point) for point in points]
+    for model, recipe, images, epochs in wanted:
+        chosen = models.choose_images(parts["train"].groups, images, seed=0)
         point = dict(zip(POINT, (model, recipe, int(chosen.sum()), epochs), strict=True))
         if (table[POINT] == point).all(axis=1).any():
             continue
         start = time.monotonic()
         if epochs:
             lines = {"out": str(options.out), "image_size": options.size, "epochs": epochs, "weights": "scratch"}
-            lines |= networks.BLOCK_LINES.get(model, {}) | {"run": f"{model}-{recipe}-{epochs}".replace(" ", "-").replace(",", "")}
+            name = f"{model}-{recipe}-{epochs}".replace(" ", "-").replace(",", "")
+            lines |= networks.BLOCK_LINES.get(model, {}) | {"run": name}
             run = runs.prepare(model, recipes.complete(recipe, lines))
             found = score_network(run, runs.load_fold(run), parts, chosen)
         else:
@@ -128,13 +131,8 @@ def main():
         found["minutes"] = (time.monotonic() - start) / 60
         table = pd.concat([table, pd.DataFrame([point | found])], ignore_index=True)
         store.save_table(options.out, TABLE, table)
-        print(
-            {
-                name: value if isinstance(value, str | int) else round(value, 3)
-                for name, value in (point | found).items()
-            }
-        )
-    store.save_figure(options.out, "learning_curve", draw(table, options.epochs, is_synthetic))
+        print(table.tail(1).round(3).to_string(index=False, header=False), flush=True)
+    store.save_figure(options.out, "learning_curve", draw(table, is_synthetic))
     print(table.round(3).to_string(index=False))
 
 

@@ -64,9 +64,11 @@ The map of the library, in the order in which the data flows::
     figures/classical           the baseline without a network
 
     reporting/label_statistics  numbers behind notebook 01
-    reporting/tables            the study's tables
+    reporting/tables            what a run set has stored, as tables
     reporting/run_list          all runs of a run set, the best first
-    reporting/page              the report as one HTML page
+    reporting/study             the study's numbers and claims beside ours
+    reporting/report            the report, section by section
+    reporting/page              the report as HTML, Markdown, CSV and LaTeX
 
     running/profiles            what hpa run starts
     running/plan                checks before the start

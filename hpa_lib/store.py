@@ -6,17 +6,18 @@ executed notebooks are files of the modules that make them, written with ``write
     data/split.csv               Id, Target, group, fold (-1 = hold-out)        notebook 00
     data/dataset.json            where the data came from, is it synthetic      notebook 00
     tables/<name>.csv            any table of the report                        all
-    figures/<name>.png           any figure of the report                       all
+    figures/<name>.png, .pdf     any figure of the report; .csv: its numbers    all
     runs/<run>/result.json       parameters, versions, timings, best epoch      notebooks 02-04
     runs/<run>/history.csv       one row per epoch
     runs/<run>/model.keras       the trained model
     runs/<run>/probs_<part>.npz  ids (N,), probs (N, 28); part: val, holdout, test
     decisions/<name>.json        thresholds and ensemble choices                notebooks 05, 06
-    submission.csv, report.html  what a run set comes to                        notebooks 06, 07
+    submission.csv, report.html  what a run set comes to; report/ for writing   notebooks 06, 07
 """
 
 import contextlib
 import datetime
+import functools
 import hashlib
 import json
 import os
@@ -39,16 +40,13 @@ SCORED_PARTS = ("val", "holdout", "test")
 SPLIT = ["Id", "Target", "group", "fold"]  # the columns of data/split.csv
 RUN = re.compile(r"\w[\w.-]{0,99}")  # no comma, which separates names in RUNS, and nothing that a file system refuses
 TAKEN = ("mean", "stacked", "intersection", "chosen", "true", "class")  # ensembles, and words in the tables' columns
-MADE_BY = {  # first folder or file name -> the notebook that writes it
-    "data": "00_data.ipynb",
-    "runs": "02_train_densenet.ipynb (or 03, 04)",
-    "decisions/thresholds.json": "05_threshold_tuning.ipynb",
-    "decisions/ensemble.json": "06_ensemble.ipynb",
-    "tables/thresholds.csv": "05_threshold_tuning.ipynb",
-    "tables/ensemble": "06_ensemble.ipynb",
-    "figures/threshold": "05_threshold_tuning.ipynb",
-    "figures/ensemble": "06_ensemble.ipynb",
-    "submission.csv": "06_ensemble.ipynb",
+MADE_BY = {  # notebook -> how the names of what it writes begin
+    "00_data.ipynb": ("data", "figures/data"),
+    "01_eda_label_imbalance.ipynb": ("tables/eda", "figures/eda"),
+    "02_train_densenet.ipynb (or 03, 04)": ("runs", "figures/architecture"),
+    "05_threshold_tuning.ipynb": ("decisions/thresholds.json", "tables/thresholds.csv", "figures/threshold"),
+    "06_ensemble.ipynb": ("decisions/ensemble.json", "tables/ensemble", "figures/ensemble", "submission.csv"),
+    "07_report.ipynb": ("tables/report", "tables/study", "tables/summary", "figures/report"),
 }
 
 
@@ -118,11 +116,12 @@ def need(out: Path, name: str) -> Path:
     path = Path(out) / name
     if path.exists():
         return path
-    raise MissingInput(f"{path} is not there: run {_maker(name)} with the same OUT first")
+    raise MissingInput(f"{path} is not there: run {made_by(name)} with the same OUT first")
 
 
-def _maker(name: str) -> str:
-    return next((made_by for start, made_by in MADE_BY.items() if name.startswith(start)), "the earlier notebooks")
+def made_by(name: str) -> str:
+    """The notebook that writes ``out/name``."""
+    return next((maker for maker, starts in MADE_BY.items() if name.startswith(starts)), "the earlier notebooks")
 
 
 def save_json(out: Path, name: str, values: dict) -> Path:
@@ -158,7 +157,7 @@ def load_json(out: Path, name: str) -> dict:
 
 def _damaged(path: Path, name: str, problem: object) -> ValueError:
     """The error of a file that is there and cannot be read (a disk that was full, an editor, a half copied folder)."""
-    return ValueError(f"{path} is damaged ({problem}): delete it and run {_maker(name)} with the same OUT")
+    return ValueError(f"{path} is damaged ({problem}): delete it and run {made_by(name)} with the same OUT")
 
 
 def save_table(out: Path, name: str, table: pd.DataFrame) -> Path:
@@ -178,10 +177,13 @@ def load_table(out: Path, name: str) -> pd.DataFrame:
         raise _damaged(path, name, str(error).strip()) from None
 
 
-def save_figure(out: Path, name: str, fig) -> None:
-    """Write a matplotlib figure as ``out/figures/<name>.png`` at 150 dpi (and print nothing below it in a notebook)."""
-    path = Path(out) / "figures" / f"{name}.png"
-    write_atomic(path, lambda temporary: fig.savefig(temporary, dpi=150, bbox_inches="tight"))
+def save_figure(out: Path, name: str, fig, table: pd.DataFrame | None = None) -> None:
+    """Write a figure as ``out/figures/<name>.png``, for print as ``.pdf``, and the numbers it shows as ``.csv``."""
+    for suffix, metadata in (("png", {}), ("pdf", {"CreationDate": None})):  # the same figure gives the same bytes
+        options = {"dpi": 150, "bbox_inches": "tight", "metadata": metadata}
+        write_atomic(Path(out) / f"figures/{name}.{suffix}", functools.partial(fig.savefig, **options))
+    if table is not None:
+        save_table(out, f"figures/{name}.csv", table)
 
 
 def save_split(out: Path, ids: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: np.ndarray) -> Path:
@@ -326,7 +328,7 @@ def load_decision(out: Path, name: str) -> dict:
     if not runs or runs != decision["runs"] or runs != digest_runs(out, list(runs)):
         raise MissingInput(
             f"decisions/{name}.json was made of other runs or of another split than those in {out}: "
-            f"run {_maker(f'decisions/{name}.json')} again"
+            f"run {made_by(f'decisions/{name}.json')} again"
         )
     tuning = decision.get("thresholds_digest")  # only of ensembles; older files have none
     if tuning and tuning != digest(out, "decisions/thresholds.json"):

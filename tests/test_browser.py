@@ -1,4 +1,4 @@
-"""A person opens a notebook in JupyterLab and chooses "Run All Cells": in a real Chromium, on a tiny data set.
+"""A person opens a notebook in JupyterLab and chooses "Run All Cells", or the report: in a real Chromium.
 
 Each test leaves a picture of what that person sees in ``outputs/browser/``.
 """
@@ -13,11 +13,14 @@ import sys
 import time
 import urllib.request
 
+import fake_runs
 import nbformat
+import pandas as pd
 import pytest
 
 import hpa_synth
-from hpa_lib import paths
+from hpa_lib import paths, store
+from hpa_lib.reporting import report
 
 pytestmark = pytest.mark.browser
 CHROMIUM = shutil.which("chromium")
@@ -143,3 +146,40 @@ def test_run_all(page, lab, name):
     assert any("image/png" in output.get("data", {}) for output in outputs)
     page.keyboard.press("Control+Home")
     scroll_to_figure(page)
+
+
+@pytest.fixture(scope="module")
+def report_page(tmp_path_factory):
+    """The report of made-up results, as notebook 07 writes it."""
+    folder = tmp_path_factory.mktemp("report")
+    fake_runs.write_out(folder / "out", folder / "data", num_images=600)
+    fake_runs.complete(folder / "out")
+    scores = dict.fromkeys(["macro_f1", "low", "high", "gain", "gain_low", "gain_high"], 0.1)
+    row = {"name": "union of two", "kind": "label sets", "best_single": "resnet18-rgby-none"} | scores
+    store.save_table(folder / "out", "tables/ensemble.csv", pd.DataFrame([row]))
+    return report.write(folder / "out", bootstrap=50)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_report_is_readable_alone(page, report_page, width):
+    """No message, no request but for the page itself, nothing wider than the screen; also on paper."""
+    messages, requests = [], []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(report_page.as_uri())
+    assert messages == [] and {url for url in requests if not url.startswith("data:")} == {report_page.as_uri()}
+    too_wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+    assert not page.evaluate(too_wide)
+    links = page.locator("nav a")
+    assert links.count() == len(report.SECTIONS)
+    for index in range(links.count()):
+        links.nth(index).click()
+        assert page.locator(page.evaluate("location.hash")).bounding_box()["y"] < 900
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 680, "height": 900})  # A4 less its margins
+    assert not page.evaluate(too_wide)
+    page.emulate_media(media="screen")
+    page.set_viewport_size({"width": width, "height": 2400})
+    page.evaluate("scrollTo(0, 0)")

@@ -152,6 +152,26 @@ def test_without_a_holdout_cross_fitting_judges(folders):
 
 
 @pytest.mark.slow
+def test_the_holdout_changes_no_choice(folders, tmp_path):
+    """With the labels of the hold-out shuffled among its images all choices are the same, and its scores are others."""
+    out, data = folders
+    fake_runs.write_out(out, data, num_images=800)
+    ids, labels, groups, folds = store.load_split(out)
+    before = run_both(out, data)[:2]
+    held = np.flatnonzero(folds == -1)
+    labels[held] = labels[np.random.default_rng(0).permutation(held)]
+    store.save_split(out, ids, labels, groups, folds)
+    for run in fake_runs.RUNS:
+        result = store.load_json(out, f"runs/{run}/result.json")
+        store.save_json(out, f"runs/{run}/result.json", result | {"split": store.split_digest(out)})
+    after = run_both(out, data)[:2]
+    scores = {"mean_macro_f1", "wins", "macro_f1"}
+    for first, second in zip(before, after, strict=True):
+        changed = {name for name in first if first[name] != second[name]}
+        assert scores & first.keys() <= changed <= scores | {"runs", "thresholds_digest"}
+
+
+@pytest.mark.slow
 def test_a_dropped_test_image_keeps_its_row_in_the_submission(folders):
     out, data = folders
     fake_runs.write_out(out, data, num_images=400)

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from hpa_lib import atlas, store
-from hpa_lib.data import csv_rows, kaggle
+from hpa_lib.data import csv_rows, kaggle, splits
 from hpa_lib.decisions import bootstrap, metrics
 
 COLUMN = "Predicted"
+PUBLIC = 0.29  # the share of the test images that Kaggle's public score of this competition was computed on
 
 
 def make_table(
@@ -149,18 +150,21 @@ def check(submission_path: Path, sample_path: Path) -> list[str]:
     return findings
 
 
-def score(submission_path: Path, truth_path: Path, draws: int = 1000, seed: int = 0) -> dict:
+def score(submission_path: Path, truth_path: Path, draws: int = 1000, seed: int = 0, public: float = 0.0) -> dict:
     """What Kaggle would give: macro F1, here with its interval and its parts.
 
     Args:
         submission_path: ``Id,Predicted``.
         truth_path: ``Id,Target``, the same ids in the same order.
         draws: bootstrap resamples of the 95 % interval.
-        seed: of the bootstrap.
+        seed: of the bootstrap and of the public part.
+        public: share of the images in a public part, such as ``PUBLIC``; the others are the private part. Each label
+            is spread evenly over both, and every submission is scored on the same two. 0: no parts.
 
     Returns:
         ``macro_f1``, ``low``, ``high``, ``macro_f1_present``, ``micro_f1``, ``sample_f1``, ``num_images``,
-        ``num_empty``, ``f1_per_class`` (28 numbers) and ``absent`` (the class numbers without positives).
+        ``num_empty``, ``f1_per_class`` (28 numbers) and ``absent`` (the class numbers without positives); with a public
+        part also ``public`` and ``private``, each with the first seven.
 
     Raises:
         ValueError: a file cannot be read, or the rows are other images or in another order.
@@ -170,16 +174,33 @@ def score(submission_path: Path, truth_path: Path, draws: int = 1000, seed: int 
     findings = _compare_ids(list(ids), list(truth_ids), "the submission", "the truth")
     if findings:
         raise ValueError(f"{submission_path}: {findings[0]}")
-    interval = bootstrap.interval(labels, preds, draws=draws, seed=seed)
-    return {
-        **metrics.summarize(labels, preds),
-        "low": interval["low"],
-        "high": interval["high"],
-        "num_images": len(ids),
+    scores = _summarize(labels, preds, draws, seed) | {
         "num_empty": int((~preds.any(axis=1)).sum()),
         "f1_per_class": metrics.f1_per_class(labels, preds).tolist(),
         "absent": np.flatnonzero(~labels.any(axis=0)).tolist(),
     }
+    if public:
+        is_public = splits.make_holdout(labels, np.arange(len(labels)), public, seed)
+        for name, rows in (("public", is_public), ("private", ~is_public)):
+            scores[name] = _summarize(labels[rows], preds[rows], draws, seed)
+    return scores
+
+
+def _summarize(labels: np.ndarray, preds: np.ndarray, draws: int, seed: int) -> dict:
+    interval = bootstrap.interval(labels, preds, draws=draws, seed=seed)
+    ends = {"low": interval["low"], "high": interval["high"]}
+    return metrics.summarize(labels, preds) | ends | {"num_images": len(labels)}
+
+
+def score_table(scores: Mapping[str, dict]) -> pd.DataFrame:
+    """What ``score`` gave of several submissions, one row each.
+
+    Columns: submission, macro_f1, low, high, num_images, and the same of the two parts: ``public macro_f1``, ...
+    """
+    names = ("macro_f1", "low", "high", "num_images")
+    columns = [part + name for part in ("", "public ", "private ") for name in names]
+    table = pd.json_normalize(list(scores.values()), sep=" ").reindex(columns=columns)
+    return table.assign(submission=list(scores))[["submission", *columns]]
 
 
 def _read_rows(path: Path, column: str) -> tuple[list[str], list[str], list[str]]:

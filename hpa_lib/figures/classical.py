@@ -34,7 +34,7 @@ def learning_curve(table: pd.DataFrame, judged_on: str, synthetic: bool = False)
         table: columns ``images``, ``macro_ap``, ``macro_f1``.
         judged_on: the part that was scored, such as ``"hold-out"``.
     """
-    fig, ax = style.new_figure(7, 3.8)
+    fig, ax = style.new_figure(style.DOUBLE, 3.8)
     names = {"macro_ap": "macro average precision", "macro_f1": "macro F1 at .5"}
     long = table.rename(columns=names).melt("images", var_name="score", value_name="value")
     sns.lineplot(long, x="images", y="value", hue="score", style="score", markers=True, dashes=False, ax=ax)

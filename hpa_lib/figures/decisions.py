@@ -97,7 +97,7 @@ def reliability(tables: Mapping[str, pd.DataFrame], synthetic: bool = False) -> 
     Args:
         tables: run -> ``calibration.reliability`` of it.
     """
-    fig, ax = style.new_figure(6.5, 5)
+    fig, ax = style.new_figure(style.DOUBLE, 5)
     ax.plot([0, 1], [0, 1], color=style.COLORS["grey"], linewidth=1, linestyle="--", label="calibrated")
     for look, (run, table) in zip(style.marks(len(tables)), tables.items(), strict=True):
         ax.plot(table["mean_prob"], table["positive_share"], markersize=5, label=run, **look)
@@ -116,13 +116,13 @@ def ensemble_scores(table: pd.DataFrame, baseline: str, judged_on: str, syntheti
         judged_on: what the scores were measured on.
     """
     rows = table.iloc[::-1].reset_index(drop=True)
-    fig, (left, right) = style.new_figure(11, 1.6 + 0.3 * len(rows), ncols=2, sharey=True)
+    fig, (left, right) = style.new_figure(style.DOUBLE, 1.6 + 0.25 * len(rows), ncols=2, sharey=True)
     colors = rows["kind"].map({"single": style.COLORS["grey"]}).fillna(style.COLORS["blue"])
     _draw_scores(left, rows, ["macro_f1", "low", "high"], colors)
-    left.set_xlabel(f"macro F1 on the {judged_on}, 95 % interval")
+    left.set_xlabel(f"macro F1 on the {judged_on},\n95 % interval")
     right.axvline(0, color=style.COLORS["vermilion"], linewidth=1, linestyle="--")
     _draw_scores(right, rows, ["gain", "gain_low", "gain_high"], colors)
-    right.set_xlabel(f"gain over {baseline}, paired 95 % interval")
+    right.set_xlabel(f"gain over {baseline},\npaired 95 % interval")
     text = "Grey: single models; blue: ensembles. An interval that crosses the dashed line cannot tell the two apart."
     return style.caption(fig, text, synthetic)
 

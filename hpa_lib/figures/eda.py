@@ -22,7 +22,7 @@ def label_counts(counts: np.ndarray, num_images: int, synthetic: bool = False) -
     order = np.argsort(counts, kind="stable")  # the commonest ends on top
     shown = counts[order]
     rare = shown < counts.max() / 100
-    fig, ax = style.new_figure(9, 7.2)
+    fig, ax = style.new_figure(style.DOUBLE, 7)
     names = [f"{atlas.LABELS[label]}  {label}" for label in order]
     colors = np.where(rare, style.COLORS["vermilion"], style.COLORS["blue"])
     bars = ax.barh(names, np.maximum(shown, 0.5), color=colors)
@@ -44,7 +44,7 @@ def cardinality(labels: np.ndarray, synthetic: bool = False) -> Figure:
         labels: uint8 (N, 28).
     """
     numbers = labels.sum(axis=1, dtype=int)
-    fig, ax = style.new_figure(7, 3.4)
+    fig, ax = style.new_figure(style.SINGLE, 2.6)
     sns.histplot(numbers, discrete=True, shrink=0.7, alpha=1, ax=ax)
     ax.bar_label(ax.containers[0], fmt=lambda count: f"{count:,.0f}\n{count / len(labels):.1%}" if count else "")
     ax.set(yscale="log", ylim=(0.5, np.bincount(numbers).max() * 8), xticks=range(numbers.min(), numbers.max() + 1))

@@ -1,5 +1,7 @@
 """The house style: a colour-blind safe palette, sizes and fonts, captions, and the stamp on synthetic data."""
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -19,7 +21,10 @@ CYCLE = [COLORS[name] for name in ("blue", "orange", "green", "vermilion", "purp
 MAGNITUDES = "blend:#DDECF7,#56B4E9,#0072B2,#00304B"  # seaborn's name of a heat map's colours, light to dark
 DIVERGING = "blend:#0072B2,#FFFFFF,#D55E00"  # the same for less and more than the middle
 
+SINGLE, DOUBLE = 3.5, 7.2  # inches: one and two columns of a printed page, where the texts have 7 points or more
+
 SETTINGS = {
+    "pdf.fonttype": 42,  # TrueType: fonts are in the file, and its texts can be searched and edited
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
     "axes.spines.top": False,
@@ -71,6 +76,7 @@ def new_panels(number: int, width: float, height: float, columns: int, xlabel: s
 
 def caption(fig: Figure, text: str, synthetic: bool = False) -> Figure:
     """The same figure with a caption below it and, where the data is synthetic, the stamp that says so."""
+    text = textwrap.fill(text, int(16 * fig.get_figwidth()))  # letters of 9 points per inch
     fig.supxlabel(text, fontsize=9, color="#444444", x=0.01, ha="left")
     if synthetic:
         fig.suptitle("synthetic data", fontsize=9, color=COLORS["vermilion"], x=0.99, ha="right")

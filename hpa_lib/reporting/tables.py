@@ -1,4 +1,4 @@
-"""What a run set has stored, gathered into the tables of the study."""
+"""What a run set has stored, gathered into tables."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +10,12 @@ from hpa_lib import atlas, store
 from hpa_lib.data import splits
 from hpa_lib.decisions import bootstrap, ensemble, metrics, thresholds
 
-# What is known of the original study: its best public score, of an ensemble of two submissions. The score of each of
-# its steps is not at hand, so the tables leave those places empty instead of guessing.
-STUDY_PUBLIC = {"ensemble of two submissions": 0.46}
-WINNER_PUBLIC = 0.656
+COMPARED = (  # what two networks must share to be compared; batch size and learning rate go with the network
+    *("image_size", "class_weights", "epochs", "channels", "loss", "prior_bias", "augment", "mix", "sampling"),
+    *("ema", "patience", "fold", "tta"),
+)
+SCORES = ("train_macro_f1", "train_loss", "val_macro_f1", "val_loss")
+SIDES = ("_before", "_after")  # of the columns of a pair of runs
 
 
 def judged_part(out: Path) -> tuple[str, str]:
@@ -118,6 +120,38 @@ def load_histories(out: Path, runs: Sequence[str]) -> dict[str, pd.DataFrame]:
     return {run: history for run, history in histories.items() if history["epoch"].max() > 0}
 
 
+def record_table(out: Path, judged: dict) -> pd.DataFrame:
+    """What is stored of each judged run, of several with the same settings the last by name.
+
+    The order is that in which a run is taken for a comparison, never by score: pretrained ones first, those of a recipe
+    ``best`` last, those without class weights first, then by name.
+
+    Columns: run, model, recipe, class_weights, seed, start, train_macro_f1, train_loss, val_macro_f1 and val_loss (NaN
+    where ``result.json`` lacks it), judged_macro_f1 (at .5), and three texts that find equal runs: settings (without
+    the seed), but_weights (without class weights and seed) and lines (those in ``COMPARED``).
+    """
+    rows = []
+    for run, arrays in judged.items():
+        result = store.load_json(out, f"runs/{run}/result.json")
+        row = {name: result[name] for name in ("model", "class_weights", "seed")}
+        row |= {"run": run, "recipe": result.get("recipe", ""), "start": result["weights"]}
+        row |= {name: result.get(name, np.nan) for name in SCORES}
+        row["judged_macro_f1"] = metrics.macro_f1(arrays["labels"], arrays["half"])
+        settings = result["settings"] | {"tta": result["tta"], "class_weights": row["class_weights"], "seed": 0}
+        row |= {"settings": str(sorted(settings.items())), "lines": str([settings.get(name) for name in COMPARED])}
+        row["but_weights"] = str(sorted((settings | {"class_weights": ""}).items()))
+        row["order"] = (row["start"] != "ImageNet", row["recipe"][:4] == "best", row["class_weights"] != "none")
+        rows.append(row)
+    records = pd.DataFrame(rows).drop_duplicates(["settings", "seed"], keep="last")
+    return records.sort_values(["order", "run"], ignore_index=True)
+
+
+def find_twins(records: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of runs without and with class weights and otherwise equal: columns of ``record_table`` with ``SIDES``."""
+    is_plain = records["class_weights"] == "none"
+    return records[is_plain].merge(records[~is_plain], on=["but_weights", "seed"], suffixes=SIDES)
+
+
 def weights_table(out: Path, judged: dict, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Runs with class weights against their twins without: same settings otherwise, at plain .5. No twins: no rows.
 
@@ -125,25 +159,17 @@ def weights_table(out: Path, judged: dict, draws: int = 1000, seed: int = 0) -> 
     (low, high; images and, from two seeds on, seeds), each seed's gain, and the gain where empty rows stay empty.
     """
     rows = []
-    for run in judged:
-        result = store.load_json(out, f"runs/{run}/result.json")
-        row = {"run": run, "settings": _settings_but_weights_and_seed(result)}
-        rows.append(row | {name: result[name] for name in ("model", "class_weights", "seed")})
-    runs = pd.DataFrame(rows).drop_duplicates(["settings", "class_weights", "seed"], keep="last")
-    is_plain = runs["class_weights"] == "none"
-    twins = runs[~is_plain].merge(runs[is_plain], on=["settings", "seed"], suffixes=("", "_plain"))
-    rows = []
-    for (_, scheme), pairs in twins.groupby(["settings", "class_weights"], sort=False):
-        pairs = pairs.sort_values("seed")
-        without, with_weights = [judged[run] for run in pairs["run_plain"]], [judged[run] for run in pairs["run"]]
-        row = {"model": pairs["model"].iloc[0], "class weights": scheme, "seeds": len(pairs)}
-        rows.append(row | _gain(without, with_weights, ("half", "half"), draws, seed))
+    for _, pairs in find_twins(record_table(out, judged)).groupby("settings_after", sort=False):
+        first = pairs.iloc[0]
+        row = {"model": first["model_after"], "class weights": first["class_weights_after"], "seeds": len(pairs)}
+        rows.append(row | gain_of_pairs(judged, pairs, draws, seed))
     return pd.DataFrame(rows).rename(columns={"before": "without", "after": "with"})
 
 
-def _settings_but_weights_and_seed(result: dict) -> str:
-    same = {"tta": result["tta"], "class_weights": "", "seed": 0}
-    return str(sorted((result["settings"] | same).items()))
+def gain_of_pairs(judged: dict, pairs: pd.DataFrame, draws: int, seed: int) -> dict:
+    """``gain`` of the runs ``run_after`` over ``run_before``, at plain .5."""
+    before, after = ([judged[run] for run in pairs[f"run{side}"]] for side in SIDES)
+    return gain(before, after, ("half", "half"), draws, seed)
 
 
 def thresholds_table(judged: dict, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -154,11 +180,11 @@ def thresholds_table(judged: dict, draws: int = 1000, seed: int = 0) -> pd.DataF
     """
     rows = []
     for run, arrays in judged.items():
-        rows.append({"run": run} | _gain([arrays], [arrays], ("half", "tuned"), draws, seed))
+        rows.append({"run": run} | gain([arrays], [arrays], ("half", "tuned"), draws, seed))
     return pd.DataFrame(rows).drop(columns="each seed").rename(columns={"before": "at .5", "after": "tuned"})
 
 
-def _gain(before: Sequence[dict], after: Sequence[dict], names: tuple[str, str], draws: int, seed: int) -> dict:
+def gain(before: Sequence[dict], after: Sequence[dict], names: tuple[str, str], draws: int, seed: int) -> dict:
     """What the label sets ``names[1]`` of ``after`` gain over ``names[0]`` of ``before``, as means over the seeds.
 
     Args:
@@ -175,9 +201,9 @@ def _gain(before: Sequence[dict], after: Sequence[dict], names: tuple[str, str],
         gains, value = bootstrap.resample_gains(arrays["labels"], arrays[names[1]], base[names[0]], **options)
         values.append(value)
         resampled.append(gains)
-    gain = bootstrap.over_seeds(np.array(values), np.array(resampled))
-    row = {"before": _mean_f1(before, names[0]), "after": _mean_f1(after, names[1]), "gain": gain["estimate"]}
-    row |= {"low": gain["low"], "high": gain["high"], "each seed": " ".join(f"{value:+.3f}" for value in values)}
+    mean = bootstrap.over_seeds(np.array(values), np.array(resampled))
+    row = {"before": _mean_f1(before, names[0]), "after": _mean_f1(after, names[1]), "gain": mean["estimate"]}
+    row |= {"low": mean["low"], "high": mean["high"], "each seed": " ".join(f"{value:+.3f}" for value in values)}
     unfilled = _mean_f1(after, f"{names[1]}_unfilled") - _mean_f1(before, f"{names[0]}_unfilled")
     return row | {"gain, unfilled": unfilled}
 
@@ -211,22 +237,17 @@ def summary_table(out: Path, runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "at .5", "with thresholds"])
 
 
+def rarest_classes(out: Path, number: int = 10) -> np.ndarray:
+    """The class numbers of the rarest classes outside the hold-out, int (number,), the rarest first."""
+    _, labels, _, folds = store.load_split(out)
+    return np.argsort(labels[folds >= 0].sum(axis=0, dtype=int), kind="stable")[:number]
+
+
 def rare_table(out: Path, judged: dict, number: int = 10) -> pd.DataFrame:
     """How often the rarest classes are predicted at plain .5: class, true (images that have it), one column per run."""
-    _, labels, _, folds = store.load_split(out)
-    rarest = np.argsort(labels[folds >= 0].sum(axis=0, dtype=int), kind="stable")[:number]
+    rarest = rarest_classes(out, number)
     table = pd.DataFrame({"class": [atlas.LABELS[label] for label in rarest]})
     for run, arrays in judged.items():
         table["true"] = arrays["labels"][:, rarest].sum(axis=0, dtype=int)
         table[run] = arrays["half"][:, rarest].sum(axis=0, dtype=int)
     return table
-
-
-def study_table(summary: pd.DataFrame, judged_on: str, synthetic: bool) -> pd.DataFrame:
-    """What the original study and the competition's winner got on Kaggle's data, beside this run set's choice."""
-    on_kaggle = "Kaggle's real test set, public part"
-    rows = [(f"the study: {name}", on_kaggle, score) for name, score in STUDY_PUBLIC.items()]
-    rows.append(("the competition's winner", on_kaggle, WINNER_PUBLIC))
-    chosen, data = summary.iloc[-1], f"this run set, {judged_on}{', SYNTHETIC data' if synthetic else ''}"
-    rows.append((chosen["model"], data, chosen["with thresholds"]))
-    return pd.DataFrame(rows, columns=["who", "measured on", "macro F1"])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpa_lib import store
-from hpa_lib.data import csv_rows
+from hpa_lib.data import csv_rows, splits
 from hpa_lib.decisions import metrics, submission
 
 NUM_LABELS = 28
@@ -248,3 +248,29 @@ def test_what_notebook_00_left_out_is_what_the_runs_did_not_predict():
         submission.list_dropped(sample, sample, 2)
     with pytest.raises(ValueError, match="predicted 1 test image that the sample lacks, first z: train them again"):
         submission.list_dropped(np.array(["z", "a"]), sample, 2)  # test images were exchanged, as many as before
+
+
+def test_the_public_and_the_private_part_are_all_images_and_the_same_for_every_submission(tmp_path):
+    labels = (np.random.default_rng(0).random((300, NUM_LABELS)) < np.geomspace(0.5, 0.02, NUM_LABELS)).astype(np.uint8)
+    ids = np.array([f"id-{number}" for number in range(len(labels))])
+    truth = submission.make_table(ids, labels, ids).rename(columns={"Predicted": "Target"})
+    truth_path = store.save_table(tmp_path, "truth.csv", truth)
+    scores = {}
+    for name, preds in {"right": labels, "first": np.eye(NUM_LABELS, dtype=np.uint8)[[0] * len(ids)]}.items():
+        path = store.save_table(tmp_path, f"{name}.csv", submission.make_table(ids, preds, ids))
+        assert "public" not in submission.score(path, truth_path, draws=20)
+        scores[name] = submission.score(path, truth_path, draws=20, public=0.3)
+        whole = submission.score(path, truth_path, draws=20)
+        assert scores[name] == whole | {part: scores[name][part] for part in ("public", "private")}
+    public, private = (scores["right"][part] for part in ("public", "private"))
+    assert public["num_images"] + private["num_images"] == 300 and public["num_images"] == pytest.approx(90, abs=3)
+    assert public["macro_f1"] == private["macro_f1"] == 1  # every class is in both parts
+    is_public = splits.make_holdout(labels, np.arange(len(ids)), 0.3, seed=0)
+    for part, rows in (("public", is_public), ("private", ~is_public)):
+        share = labels[rows, 0].mean()
+        assert scores["first"][part]["macro_f1"] == pytest.approx(2 * share / (1 + share) / NUM_LABELS)
+    table = submission.score_table(scores).set_index("submission")
+    assert table.loc["first", "private macro_f1"] == scores["first"]["private"]["macro_f1"]
+    assert table.loc["right", ["low", "public num_images"]].tolist() == [scores["right"]["low"], public["num_images"]]
+    with pytest.raises(ValueError, match="use a number between 0 and 1"):
+        submission.score(tmp_path / "right.csv", truth_path, draws=20, public=1.5)

@@ -11,37 +11,6 @@ from hpa_lib.decisions import bootstrap, metrics, thresholds
 from hpa_lib.reporting import tables
 
 RUNS = {"densenet-rgby-none": 0.9, "densenet-rgby-sqrt": 1.0, "resnet18-rgby-sqrt": 1.5}
-RECIPE = {"loss": "bce", "augment": "study", "mix": "none", "sampling": 0.0, "epochs": 3, "learning_rate": 0.001}
-
-
-def complete(out):
-    """Give the fake runs the settings and decisions that notebooks 02 to 06 would have stored."""
-    tuned = {}
-    for run in store.list_runs(out):
-        result = store.load_json(out, f"runs/{run}/result.json")
-        record = {"weights": "from scratch", "best_epoch": 2.0, "seconds": 60, "images_per_second": 50.0}
-        store.save_json(
-            out,
-            f"runs/{run}/result.json",
-            result | {"settings": RECIPE | {"model": result["model"]}, "tta": 1} | record,
-        )
-        ids, probs = store.load_probs(out, run, "val")
-        tuned[run] = {"global": thresholds.tune(store.load_truth(out, ids)[0], probs, "global")}
-    decision = {
-        "chosen_by": "parameter",
-        "recommended": "global",
-        "method": "global",
-        "options": {},
-        "folds": 4,
-        "seed": 0,
-    }
-    decision |= {"fill_empty": True, "thresholds": tuned, "runs": store.digest_runs(out, list(tuned))}
-    store.save_json(out, "decisions/thresholds.json", decision)
-    members = {run: [run] for run in RUNS}
-    scores = {"union of two": 0.31, "mean": 0.42, **dict.fromkeys(RUNS, 0.3)}
-    ensemble = {"members": members, "pair": list(RUNS)[:2], "chosen": "mean", "macro_f1": scores, "fill_empty": True}
-    ensemble |= {"runs": decision["runs"], "dropped": [], "fallback": "0", "chosen_by": "parameter"}
-    store.save_json(out, "decisions/ensemble.json", ensemble)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +22,7 @@ def judged(out):
 def out(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     fake_runs.write_out(folder / "out", folder / "data", RUNS)
-    complete(folder / "out")
+    fake_runs.complete(folder / "out")
     return folder / "out"
 
 
@@ -84,7 +53,7 @@ def test_one_rule_for_empty_rows_holds_for_every_label_set_that_is_compared(out,
 def test_without_a_holdout_nothing_is_scored_on_the_images_it_was_tuned_on(tmp_path):
     out = tmp_path / "out"
     fake_runs.write_out(out, tmp_path / "data", RUNS, num_images=600, holdout=0)
-    complete(out)
+    fake_runs.complete(out)
     for name in ("global", "shrunken-global"):  # the method behind the name is the library's, not the stored one
         method, options = thresholds.CANDIDATES[name]
         decision = store.load_json(out, "decisions/thresholds.json")
@@ -168,12 +137,6 @@ def test_rare_table_counts_labels_and_predictions(out, judged):
     assert table["true"].sum() == labels[folds == -1][:, rarest].sum()
     for run in RUNS:
         assert table[run].tolist() == judged[run]["half"][:, rarest].sum(axis=0).tolist()
-
-
-def test_the_study_stands_beside_under_its_own_name(out, judged):
-    table = tables.study_table(tables.summary_table(out, tables.run_table(out, judged)), "hold-out", synthetic=True)
-    assert table["macro F1"].tolist()[:2] == [0.46, 0.656]
-    assert "SYNTHETIC" in table["measured on"].iloc[-1] and "Kaggle" in table["measured on"].iloc[0]
 
 
 def test_a_run_that_notebook_05_did_not_take_is_left_out_by_name(out, tmp_path):
