@@ -97,6 +97,11 @@ def _add_score_commands(commands) -> None:
     runs.add_argument("out", nargs="?", default="", metavar="OUT", help="default: HPA_OUT, else the newest one")
     runs.set_defaults(command="scores.list_runs")
 
+    report = commands.add_parser("report", help="the report page of a run set, and its tables for a text of your own")
+    report.add_argument("out", nargs="?", default="", metavar="OUT", help="default: HPA_OUT, else the newest one")
+    report.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples; default: 1000")
+    report.set_defaults(command="scores.write_report")
+
     add = commands.add_parser("add-run", help="store any model's table of probabilities as a run")
     add.add_argument("name", metavar="NAME", help="of the run, such as resnet50-fastai")
     add.add_argument("table", metavar="PROBS.csv", type=_path, help="Id and one column per class, by number or name")
@@ -108,6 +113,8 @@ def _add_score_commands(commands) -> None:
     score = commands.add_parser("score", help="macro F1 of a submission against a truth file")
     score.add_argument("submission", metavar="SUBMISSION", type=_path)
     score.add_argument("truth", metavar="TRUTH", type=_path)
+    shares = "share of a public part, such as Kaggle's .29; the rest is private; default: no parts"
+    score.add_argument("--public", type=float, default=0.0, metavar="SHARE", help=shares)
     score.set_defaults(command="scores.score")
 
     submission = commands.add_parser("submission", help="work on submission files")

@@ -283,7 +283,10 @@ def test_synth_score_and_submission_check_work_together(hpa, tmp_path):
     truth, sample = next((data / "truth").glob("*.csv")), data / "sample_submission.csv"
     assert hpa("submission", "check", sample, sample)[0] == 0
     code, out, _ = hpa("score", sample, truth)
-    assert code == 0 and "macro F1" in out and "Nucleoplasm" in out
+    assert code == 0 and "macro F1" in out and "Nucleoplasm" in out and "public" not in out
+    parts = hpa("score", sample, truth, "--public", "0.5")[1].splitlines()[1:3]
+    assert [line.split()[0] for line in parts] == ["public", "private"]
+    refused(hpa("score", sample, truth, "--public", "29"), "--public 29.0: use a share")
     short = tmp_path / "short.csv"
     short.write_text("".join(sample.read_text().splitlines(keepends=True)[:-1]))
     code, out, _ = hpa("submission", "check", short, sample)
@@ -393,6 +396,13 @@ def test_runs_shows_the_tuned_score_of_runs_that_have_not_changed_since(hpa, tmp
     ids, probs = store.load_probs(out, runs[0], "val")
     store.save_probs(out, runs[0], "val", ids, 1 - probs)
     assert hpa("runs", out)[1].count("0.777") == len(runs) - 1
+
+
+def test_report_of_a_run_set_without_thresholds_names_the_notebook(hpa, tmp_path):
+    out = tmp_path / "out"
+    write_out(out, tmp_path / "data", num_images=400)
+    refused(hpa("report", out), "thresholds.json is not there: run 05_threshold_tuning.ipynb")
+    refused(hpa("report", out, "--bootstrap", "0"), "--bootstrap 0: use 1 resample or more")
 
 
 def test_runs_of_an_empty_run_set_is_one_sentence(hpa, tmp_path):

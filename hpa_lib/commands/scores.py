@@ -1,10 +1,10 @@
-"""``hpa runs``, ``add-run``, ``score`` and ``submission check``: what stored runs and submissions are worth."""
+"""``hpa runs``, ``report``, ``add-run``, ``score``, ``submission check``: what stored runs and submissions are worth."""
 
 import argparse
 
 from hpa_lib import atlas, store
 from hpa_lib.decisions import foreign_runs, submission
-from hpa_lib.reporting import run_list
+from hpa_lib.reporting import report, run_list
 
 
 def list_runs(options: argparse.Namespace) -> int:
@@ -12,6 +12,15 @@ def list_runs(options: argparse.Namespace) -> int:
     table = run_list.make_table(store.find_run_set(options.out))
     formats = {"epochs": "{:.0f}".format, "best epoch": "{:.0f}".format, "minutes": "{:.1f}".format}
     print(table.to_string(index=False, float_format="{:.3f}".format, formatters=formats, na_rep=""))
+    return 0
+
+
+def write_report(options: argparse.Namespace) -> int:
+    """Make the report anew from what is stored."""
+    if options.bootstrap < 1:
+        raise ValueError(f"--bootstrap {options.bootstrap}: use 1 resample or more")
+    page = report.write(store.find_run_set(options.out), options.bootstrap)
+    print(f"report      {page}\nto copy     {page.with_suffix('')}")
     return 0
 
 
@@ -26,8 +35,12 @@ def add_run(options: argparse.Namespace) -> int:
 
 def score(options: argparse.Namespace) -> int:
     """Print the score of a submission."""
-    result = submission.score(options.submission, options.truth)
+    if not 0 <= options.public < 1:
+        raise ValueError(f"--public {options.public}: use a share from 0 to less than 1")
+    result = submission.score(options.submission, options.truth, public=options.public)
     print(f"macro F1    {result['macro_f1']:.4f}  (95 % interval {result['low']:.4f} to {result['high']:.4f})")
+    for part in ("public", "private") if options.public else ():
+        print("{0:<11} {macro_f1:.4f}  ({low:.4f} to {high:.4f}), {num_images} images".format(part, **result[part]))
     print(f"micro F1    {result['micro_f1']:.4f}")
     print(f"images      {result['num_images']}, {result['num_empty']} of them without any label")
     for number, (name, f1) in enumerate(zip(atlas.LABELS, result["f1_per_class"], strict=True)):
