@@ -1,4 +1,4 @@
-"""``hpa runs``, ``report``, ``add-run``, ``score``, ``submission check``: what stored runs and submissions are worth."""
+"""``hpa runs``, ``report``, ``add-run``, ``score``, ``submission check``: what runs and submissions are worth."""
 
 import argparse
 
