@@ -10,12 +10,11 @@ profile train for the same number of epochs, so that their scores can be compare
 from hpa_lib import paths
 
 FIRST = [("00_data", "00", {}), ("01_eda", "01", {}), ("01b_classical", "01b", {})]
-STUDY = [  # the study's networks, two of them also with class weights, and the kit's recipe on the better of these
+STUDY = [  # the study's networks, two of them also with class weights
     ("02_densenet_study", "02", {"RECIPE": "study"}),
     ("02_densenet_class_weights", "02", {"RECIPE": "class_weights"}),
     ("03_resnet18_study", "03", {"RECIPE": "study"}),
     ("03_resnet18_class_weights", "03", {"RECIPE": "class_weights"}),
-    ("03_resnet18_best", "03", {"RECIPE": "best"}),
     ("04_inception_v2_study", "04", {"RECIPE": "study"}),
 ]
 LAST = [("05_thresholds", "05", {}), ("06_ensemble", "06", {}), ("07_report", "07", {})]
@@ -24,7 +23,7 @@ DEMO = {  # the whole study in minutes on two cores
     "data": paths.DEFAULT_DATA,
     "out": paths.PROJECT / "outputs" / "demo",
     "shared": {"EPOCHS": 4},
-    "steps": [*FIRST, *STUDY, *LAST],
+    "steps": [*FIRST, *STUDY, ("03_resnet18_best", "03", {"RECIPE": "best"}), *LAST],
 }
 
 COURSE = {  # a larger synthetic set or a part of Kaggle's: overnight on two cores; a stopped run goes on where it was
@@ -34,6 +33,7 @@ COURSE = {  # a larger synthetic set or a part of Kaggle's: overnight on two cor
     "steps": [
         *FIRST,
         *STUDY,
+        ("03_resnet18_long", "03", {"RECIPE": "long"}),
         ("02_densenet_rgb_merge", "02", {"RECIPE": "study", "CHANNELS": "rgb_merge"}),  # the study's other way in
         *LAST,
     ],
@@ -43,7 +43,7 @@ KAGGLE = {  # the full competition data: plan for a GPU
     "data": "",
     "out": paths.PROJECT / "outputs" / "kaggle",
     "shared": {"IMAGE_SIZE": 256, "EPOCHS": 30},
-    "steps": [*FIRST, *STUDY, *LAST],
+    "steps": [*FIRST, *STUDY, ("03_resnet18_long", "03", {"RECIPE": "long"}), *LAST],
 }
 
 PROFILES = {"demo": DEMO, "course": COURSE, "kaggle": KAGGLE}

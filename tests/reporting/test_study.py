@@ -199,6 +199,7 @@ def test_no_score_takes_part_in_which_run_represents_a_network(stories):
         ("own", "none", "ImageNet", 1),
         ("own", "none", "ImageNet", 0),
         ("own", "none", "from scratch", 0),
+        ("long", "none", "ImageNet", 2),
     ]
     for number, (recipe, weights, start, seed) in enumerate(results):
         result = {"model": "a", "recipe": recipe, "class_weights": weights, "weights": start, "seed": seed, "tta": 1}
