@@ -140,7 +140,8 @@ def record_table(out: Path, judged: dict) -> pd.DataFrame:
         settings = result["settings"] | {"tta": result["tta"], "class_weights": row["class_weights"], "seed": 0}
         row |= {"settings": str(sorted(settings.items())), "lines": str([settings.get(name) for name in COMPARED])}
         row["but_weights"] = str(sorted((settings | {"class_weights": ""}).items()))
-        row["order"] = (row["start"] != "ImageNet", row["recipe"][:4] in ("best", "long"), row["class_weights"] != "none")
+        is_kits = row["recipe"].startswith(("best", "long"))  # also "best without TTA"
+        row["order"] = (row["start"] != "ImageNet", is_kits, row["class_weights"] != "none")
         rows.append(row)
     records = pd.DataFrame(rows).drop_duplicates(["settings", "seed"], keep="last")
     return records.sort_values(["order", "run"], ignore_index=True)
