@@ -84,7 +84,7 @@ def draw(table: pd.DataFrame, synthetic: bool):
     ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     ax.minorticks_off()
     ax.legend(loc="upper left")
-    return style.caption(fig, "Baseline and network at the same number learn from the same images. One seed.", synthetic)
+    return style.caption(fig, "Baseline and network at one number learn from the same images. One seed.", synthetic)
 
 
 def read_point(text: str) -> tuple[int, int]:
