@@ -58,7 +58,7 @@ def curves(histories: Mapping[str, pd.DataFrame], synthetic: bool = False) -> Fi
             for column in columns:
                 if column in history:
                     ax.plot(history["epoch"], history[column], **(VALIDATION if "val" in column else TRAINING))
-            ax.set(title=title if axes is grid[0] else "", xlim=(0.5, history["epoch"].max() + 0.5))
+            ax.set(title=title if ax in grid[0] else "", xlim=(0.5, history["epoch"].max() + 0.5))
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
         axes[0].set_ylabel(run, fontsize=8)
     for column, most in ((1, "macro_f1"), (2, "macro_ap")):  # one scale for all runs; losses of two kinds have none
@@ -69,7 +69,7 @@ def curves(histories: Mapping[str, pd.DataFrame], synthetic: bool = False) -> Fi
         ax.set_xlabel("epoch")
     fig.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     text = (
-        "Validation is judged as a whole after each epoch. Training is counted while the epoch runs: augmented\n"
+        "Validation is judged as a whole after each epoch. Training is counted while the epoch runs: augmented "
         "images, dropout, changing weights; no F1 where images are mixed or resampled. Empty rows are filled in both."
     )
     return style.caption(fig, text, synthetic)

@@ -2,7 +2,7 @@
 
 The run that represents a network is the first of ``tables.record_table``, with all its seeds: no score takes part in
 that choice. The tables below have the columns network, measure, the study's number, ours (both headed by the data they
-were measured on), low and high (our 95 % interval, images and seeds) and runs. They take ``study`` from ``load``,
+were measured on), low and high (our 95 % interval, images and seeds, of a gain) and runs. They take ``study`` from ``load``,
 ``judged`` from ``tables.load_judged``, and ``draws`` and ``seed`` of the bootstrap. F1 is macro F1, at .5 unless said.
 """
 
@@ -68,7 +68,7 @@ def classifier_table(study: dict, out: Path, judged: dict) -> pd.DataFrame:
         for measure, (entry, column) in MEASURES.items():
             value, number = runs[column].mean(), theirs.get(entry, np.nan)
             rows.append((theirs["name"], measure.format(judged_on), number, value, np.nan, np.nan, names))
-    return _table(study, out, rows)
+    return _table(study, out, rows).drop(columns=["low", "high"])  # one run, no gain
 
 
 def weights_table(study: dict, out: Path, judged: dict, draws: int = 1000, seed: int = 0) -> pd.DataFrame:

@@ -34,6 +34,7 @@ def test_each_run_has_a_row_with_training_beside_validation_on_whole_epochs():
         HISTORY["val_loss"].tolist(),
     ]
     assert [line.get_label() for line in f1.lines] == ["training", "validation"]
+    assert [ax.get_title(loc="left") for ax in fig.axes] == ["loss", "macro F1 at .5", "macro AP", "", "", ""]
     assert precision.lines[0].get_ydata().tolist() == HISTORY["val_macro_ap"].tolist()
     assert [line.get_label() for line in older_f1.lines] == ["validation"]
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["training", "validation"]
