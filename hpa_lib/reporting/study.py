@@ -2,7 +2,7 @@
 
 The run that represents a network is the first of ``tables.record_table``, with all its seeds: no score takes part in
 that choice. The tables below have the columns network, measure, the study's number, ours (both headed by the data they
-were measured on), low and high (our 95 % interval, images and seeds, of a gain) and runs. They take ``study`` from ``load``,
+were measured on), low and high (our 95 % interval of a gain, images and seeds) and runs. They take ``study`` from ``load``,
 ``judged`` from ``tables.load_judged``, and ``draws`` and ``seed`` of the bootstrap. F1 is macro F1, at .5 unless said.
 """
 
