@@ -26,7 +26,7 @@ from hpa_lib.figures import style
 from hpa_lib.training import loop, predict, recipes, runs
 
 TABLE = "tables/learning_curve.csv"
-POINT = ["model", "recipe", "images", "epochs"]
+POINT = ["model", "recipe", "size", "images", "epochs"]
 
 
 def score(val: models.Part, judge: models.Part, val_probs: np.ndarray, probs: np.ndarray) -> dict[str, float]:
@@ -89,10 +89,10 @@ def draw(table: pd.DataFrame, synthetic: bool):
 
 def read_point(text: str) -> tuple[int, int]:
     """Training images and epochs of ``"3600:22"``."""
-    images, epochs = (int(number) for number in text.split(":"))
-    if images < 0 or epochs < 1:
-        raise ValueError(text)
-    return images, epochs
+    images, _, epochs = text.partition(":")
+    if not (images.isdigit() and epochs.isdigit() and int(epochs)):
+        raise argparse.ArgumentTypeError(f"{text!r}: write IMAGES:EPOCHS, such as 3600:22")
+    return int(images), int(epochs)
 
 
 def main():
@@ -106,6 +106,14 @@ def main():
     )
     parser.add_argument("--baseline", type=int, nargs="*", default=[], metavar="IMAGES", help="further ones")
     options = parser.parse_args()
+    try:
+        run_points(options)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+
+
+def run_points(options: argparse.Namespace) -> None:
+    """Train and judge what the table lacks, then draw it."""
     parts = models.load_parts(options.out, options.size, 0)
     everything, stored = len(parts["train"].ids), options.out / TABLE
     is_synthetic = store.load_json(options.out, "data/dataset.json")["synthetic"]
@@ -116,13 +124,13 @@ def main():
     wanted += [(options.network, options.recipe, *point) for point in points]
     for model, recipe, images, epochs in wanted:
         chosen = models.choose_images(parts["train"].groups, images, seed=0)
-        point = dict(zip(POINT, (model, recipe, int(chosen.sum()), epochs), strict=True))
+        point = dict(zip(POINT, (model, recipe, options.size, int(chosen.sum()), epochs), strict=True))
         if (table[POINT] == point).all(axis=1).any():
             continue
         start = time.monotonic()
         if epochs:
             lines = {"out": str(options.out), "image_size": options.size, "epochs": epochs, "weights": "scratch"}
-            name = f"{model}-{recipe}-{epochs}".replace(" ", "-").replace(",", "")
+            name = f"{model}-{recipe}-{options.size}px-{epochs}".replace(" ", "-").replace(",", "")
             lines |= networks.BLOCK_LINES.get(model, {}) | {"run": name}
             run = runs.prepare(model, recipes.complete(recipe, lines))
             found = score_network(run, runs.load_fold(run), parts, chosen)

@@ -85,7 +85,7 @@ def main():
     parser.add_argument("--model", default="densenet", choices=models.MODELS)
     parser.add_argument("--recipes", nargs="+", default=RECIPES, help="study must be among them")
     parser.add_argument("--ablate", action="store_true", help="also best with each of its lines left out once")
-    parser.add_argument("--size", type=int, default=128, help="pixels, a cached size")
+    parser.add_argument("--size", type=int, default=96, help="pixels, a cached size")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=0, help="images; 0: by network and device, as in the notebooks")

@@ -80,7 +80,7 @@ def _add_data_commands(commands) -> None:
 def _add_run(commands) -> None:
     run = commands.add_parser("run", help="run the notebooks headlessly and strictly")
     add = run.add_argument
-    add("--profile", default="demo", metavar="demo|course|kaggle", help="default: demo")
+    add("--profile", default="", metavar="demo|course|kaggle", help="default: demo")
     add("--only", default="", metavar="01,05", help="notebooks (number or name) or steps; default: all of the profile")
     add("--data", default="", metavar="DIR", help="in Kaggle's layout; default: the run set's, else the profile's")
     add("--out", default="", metavar="DIR", help="folder of this run set; default: HPA_OUT, else the profile's")
@@ -94,11 +94,15 @@ def _add_run(commands) -> None:
 
 def _add_score_commands(commands) -> None:
     runs = commands.add_parser("runs", help="all runs of a run set, the best on validation first")
-    runs.add_argument("out", nargs="?", default="", metavar="OUT", help="default: HPA_OUT, else the newest one")
+    runs.add_argument(
+        "out", nargs="?", default="", metavar="OUT", help="default: HPA_OUT, else the newest finished one"
+    )
     runs.set_defaults(command="scores.list_runs")
 
     report = commands.add_parser("report", help="the report page of a run set, and its tables for a text of your own")
-    report.add_argument("out", nargs="?", default="", metavar="OUT", help="default: HPA_OUT, else the newest one")
+    report.add_argument(
+        "out", nargs="?", default="", metavar="OUT", help="default: HPA_OUT, else the newest finished one"
+    )
     report.add_argument("--bootstrap", type=int, default=1000, metavar="N", help="resamples; default: 1000")
     report.set_defaults(command="scores.write_report")
 

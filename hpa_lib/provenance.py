@@ -1,6 +1,7 @@
 """What a result was made with, and what it took: versions of packages, the code's git commit, memory."""
 
 import contextlib
+import datetime
 import platform
 import subprocess
 import sys
@@ -11,6 +12,11 @@ PACKAGES = (  # those that a result depends on
     "hpa-kit keras tensorflow jax numpy pandas scipy scikit-learn imgaug opencv-python-headless papermill ipykernel"
 )
 GIT_SECONDS = 30  # a repository on a slow network drive must not hold up a run
+
+
+def now() -> str:
+    """The time in UTC, such as ``2026-11-26T14:10:22+00:00``."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def versions() -> dict[str, str]:

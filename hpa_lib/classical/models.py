@@ -216,5 +216,9 @@ def _save_record(out: Path, run: str, settings: dict, found: dict) -> None:
     settings |= {"data_hash": description["data_hash"], "split": store.split_digest(out)}
     record = {"run": run, "recipe": "own", **settings, "settings": settings, "tta": 1, "best_epoch": 0} | found
     record |= {"synthetic": description["synthetic"], "hardware": {"device": f"CPU, {parallel.count_cores()} cores"}}
-    record |= {"versions": provenance.versions(), "peak_memory_mb": provenance.peak_memory_mb()}
+    record |= {
+        "versions": provenance.versions(),
+        "finished": provenance.now(),
+        "peak_memory_mb": provenance.peak_memory_mb(),
+    }
     store.save_json(out, f"runs/{run}/result.json", record)

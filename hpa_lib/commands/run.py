@@ -13,6 +13,7 @@ from hpa_lib.running import plan, profiles, runner
 
 def run(options: argparse.Namespace) -> int:
     """Plan, then run the notebooks of a profile."""
+    is_named, options.profile = bool(options.profile), options.profile or "demo"
     if options.profile not in profiles.PROFILES:
         raise plan.Refused(f"unknown profile {options.profile!r}: use one of {', '.join(profiles.PROFILES)}")
     profile = profiles.PROFILES[options.profile]
@@ -26,7 +27,8 @@ def run(options: argparse.Namespace) -> int:
     folder = options.notebooks or paths.PROJECT / "notebooks"
     only = [part.strip() for part in options.only.split(",") if part.strip()]
     chosen = plan.choose_steps(profile["steps"], folder, only)
-    out = _choose_out(options.out, profile["out"], {number for _, number, _ in chosen})
+    only_reads = {number for _, number, _ in chosen} <= {"05", "06", "07"}
+    out = _choose_out(options.out, profile["out"], only_reads and not is_named)
     makes_data = any(number == "00" for _, number, _ in chosen)
     data = _choose_data(options, profile["data"], out, makes_data)
     steps = plan.make_plan(chosen, folder, settings=settings, fixed=profile["shared"] | {"DATA": data, "OUT": out})
@@ -39,11 +41,11 @@ def run(options: argparse.Namespace) -> int:
     return _execute(steps, out, options)
 
 
-def _choose_out(given: str, default: Path, numbers: set[str]) -> Path:
-    """The run set: ``--out``, ``HPA_OUT``, the profile's; where nothing is to be trained, the newest finished one."""
+def _choose_out(given: str, default: Path, take_newest: bool) -> Path:
+    """The run set: ``--out``, ``HPA_OUT``, else the profile's or, with ``take_newest``, the newest finished one."""
     if given or os.environ.get("HPA_OUT"):
         return paths.find_out(given)
-    return store.find_run_set() if numbers <= {"05", "06", "07"} and not default.exists() else default
+    return store.find_run_set() if take_newest else default
 
 
 def _has_test_images(out: Path) -> bool:

@@ -151,4 +151,5 @@ def _make_record(out: Path, name: str, path: Path, fold: int, description: dict)
     record = {"run": name, "model": name, "channels": "", "class_weights": "", "weights": "a table of probabilities"}
     record |= {"recipe": "", "seed": 0, "fold": fold, "tta": 1, "best_epoch": 0, "seconds": 0.0}
     record |= {"images_per_second": 0.0, "synthetic": description["synthetic"], "settings": settings}
-    return record | {"split": store.split_digest(out), "versions": provenance.versions()}
+    made_with = {"versions": provenance.versions(), "finished": provenance.now()}
+    return record | {"split": store.split_digest(out)} | made_with

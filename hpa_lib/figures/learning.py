@@ -92,7 +92,7 @@ def f1_by_class(f1: Mapping[str, np.ndarray], counts: np.ndarray, judged_on: str
     ax.invert_yaxis()
     ax.set(xlabel=f"F1 on the {judged_on}", xlim=(-0.02, 1.02), ylabel="class (training and validation images)")
     fig.legend(loc="outside upper left", ncols=2)
-    text = "Rare classes are below: runs differ most there, and each mark is measured on few images."
+    text = "Rare classes are below: each of their marks rests on few images."
     return style.caption(fig, text, synthetic)
 
 

@@ -3,7 +3,6 @@
 Each section is made from what ``load`` found. Its sentences are true for any results; the numbers are in its tables.
 """
 
-import datetime
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +16,17 @@ from hpa_lib.reporting import page, study, tables
 
 TITLE = "Human Protein Atlas: 28 labels, severe imbalance"
 SPLIT = ["data/split.csv", "data/dataset.json"]
-INPUTS = ["channels", "image_size", "augment", "mix", "sampling", "loss"]  # settings of a run
+INPUTS = [
+    "channels",
+    "image_size",
+    "augment",
+    "mix",
+    "sampling",
+    "loss",
+    "class_weights",
+    "prior_bias",
+    "ema",
+]  # settings of a run
 
 
 def load(out: str | Path, bootstrap: int = 1000, seed: int = 0, study_file: Path = study.FILE) -> dict:
@@ -53,13 +62,13 @@ def stamps(found: dict) -> list[str]:
     starts = ", ".join(f"{start} ({number})" for start, number in Counter(runs["start"]).items())
     versions = [result.get("versions", {}) for result in found["results"].values()]
     commits = ", ".join(sorted({version.get("commit", "unknown") for version in versions}))
-    newest = max(store.need(out, f"runs/{run}/result.json").stat().st_mtime for run in runs["run"])
+    dates = sorted(result["finished"][:10] for result in found["results"].values() if "finished" in result)
     synthetic = "SYNTHETIC DATA: no score on this page is a measurement of real cells."
     return [
         synthetic if found["data"]["synthetic"] else "Kaggle's data: images of real cells.",
         f"Weights that the {len(runs)} runs started from: {starts}.",
         f"Code: the runs by commit {commits}, this page by {provenance.commit() or 'unknown'}.",
-        f"Newest run: {datetime.datetime.fromtimestamp(newest, datetime.UTC):%Y-%m-%d} (UTC).",
+        f"Newest run: {dates[-1] + ' (UTC)' if dates else 'its date is not stored'}.",
         f"Scores: macro F1 on the {found['judged_on']}, with one rule for empty rows.",
         *tables.notices(out),
     ]
@@ -178,7 +187,10 @@ def ensembles(found: dict) -> page.Section:
     beside = study.ensemble_table(found["study"], found["out"])
     submissions, gap = study.public_private(found["study"], found["out"])
     submissions = submissions.loc[:, ~submissions.columns.str.contains("num_images")]  # to fit on paper
-    caption, decisions = f"All on the {found['judged_on']}, with gains over the best single.", found["decisions"]
+    caption, decisions = (
+        f"On the {found['judged_on']}; gains over the single model that is best on validation.",
+        found["decisions"],
+    )
     items = [
         page.Item("study_ensemble", "The union in the study and here.", decisions, beside),
         page.Item("report_ensembles", caption, decisions, ranked),

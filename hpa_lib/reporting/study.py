@@ -2,8 +2,9 @@
 
 The run that represents a network is the first of ``tables.record_table``, with all its seeds: no score takes part in
 that choice. The tables below have the columns network, measure, the study's number, ours (both headed by the data they
-were measured on), low and high (our 95 % interval of a gain, images and seeds) and runs. They take ``study`` from ``load``,
-``judged`` from ``tables.load_judged``, and ``draws`` and ``seed`` of the bootstrap. F1 is macro F1, at .5 unless said.
+were measured on), of a gain its 95 % interval low and high (images and seeds), and runs. They take ``study`` from
+``load``, ``judged`` from ``tables.load_judged``, and ``draws`` and ``seed`` of the bootstrap. F1 is macro F1, at .5
+unless said.
 """
 
 import json
@@ -25,7 +26,7 @@ MEASURES = {  # row -> entry of study.json, column of tables.record_table
     "train loss": ("train_loss", "train_loss"),
     "validation F1": ("test_f1", "val_macro_f1"),
     "validation loss": ("test_loss", "val_loss"),
-    "{} F1, judged": ("", "judged_macro_f1"),
+    "F1 on the {}": ("", "judged_macro_f1"),
 }
 WEIGHTS_MEASURES = {  # the same of tables.find_twins
     "train F1 without": ("train_without", "train_macro_f1_before"),
@@ -179,7 +180,8 @@ def public_private(study: dict, out: Path) -> tuple[pd.DataFrame, str]:
     theirs, ours = headings(study, out)
     table = pd.DataFrame({"measured on": [theirs], "submission": "final", "public macro_f1": study["final"]["public"]})
     if stored := store.load_decision(out, "ensemble").get("test_scores"):
-        table = pd.concat([table, submission.score_table(stored).assign(**{"measured on": ours})], ignore_index=True)
+        scores = submission.score_table(stored).assign(**{"measured on": ours})
+        table = pd.concat([table, scores], ignore_index=True)[["measured on", *scores.columns.drop("measured on")]]
     sentence = f"The study's {study['final']['public']} is a public score: it is of a part of the test images."
     if not stored or table["private macro_f1"].isna().all():
         return table, f"{sentence} There is no private score, since the truth of the test images is not known here."
@@ -187,7 +189,7 @@ def public_private(study: dict, out: Path) -> tuple[pd.DataFrame, str]:
     return table, (
         f"{sentence} Here the public and the private score of a submission differ by up to {gap:.3f}, though the "
         "notebooks choose on neither part and each label is spread evenly over both: the F1 of a rare class depends on "
-        "a few images, and macro F1 counts it like any other. Who chooses by the public score chooses such luck."
+        "a few images, and macro F1 counts it like any other. Choosing by the public score means choosing by such luck."
     )
 
 

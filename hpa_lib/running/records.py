@@ -1,6 +1,5 @@
 """``run.json``: what the steps of a run set did, each the last time that it was run, and how long they should take."""
 
-import datetime
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ def earlier_steps(out: Path) -> list[dict]:
             return steps
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
-    aside = path.rename(path.with_name(f"run.json.damaged-{now().replace(':', '')}"))
+    aside = path.rename(path.with_name(f"run.json.damaged-{provenance.now().replace(':', '')}"))
     print(f"{path} is damaged: it is kept as {aside.name}, and a new record begins", flush=True)
     return []
 
@@ -42,7 +41,7 @@ def begin(steps: list[plan.Step], earlier: list[dict], profile: str) -> dict:
     return {
         "status": "running",
         "profile": profile,
-        "started": now(),
+        "started": provenance.now(),
         "finished": None,
         "last_step": None,
         "versions": provenance.versions(),
@@ -55,8 +54,3 @@ def expected_seconds(steps: Sequence[plan.Step], earlier: Sequence[Mapping]) -> 
     done = [entry for entry in earlier if (entry["status"], entry.get("host")) == ("done", platform.node())]
     seconds = {(entry["step"], str(entry["parameters"])): entry["seconds"] for entry in done}
     return [seconds.get((step.name, str(step.parameters))) for step in steps]
-
-
-def now() -> str:
-    """The time in UTC, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

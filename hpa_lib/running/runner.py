@@ -62,7 +62,7 @@ def _run_steps(steps: list[plan.Step], out: Path, record: dict, expected: list, 
     width, started = max(len(step.name) for step in steps), time.monotonic()
     for number, step in enumerate(steps, start=1):
         entry = next(planned for planned in record["steps"] if planned["step"] == step.name)
-        entry.update(status="running", started=records.now(), host=platform.node())
+        entry.update(status="running", started=provenance.now(), host=platform.node())
         store.save_json(out, "run.json", record)
         head, log = f"[{number}/{len(steps)}] {step.name:<{width}}", out / "notebooks" / f"{step.name}.log"
         state = progress.Progress(head, log, expected[number - 1 :], started)
@@ -72,7 +72,7 @@ def _run_steps(steps: list[plan.Step], out: Path, record: dict, expected: list, 
         store.save_json(out, "run.json", record)
         if entry["status"] != "done":
             break
-    record.update(status=entry["status"], last_step=entry["step"], finished=records.now())
+    record.update(status=entry["status"], last_step=entry["step"], finished=provenance.now())
     store.save_json(out, "run.json", record)
     return record
 

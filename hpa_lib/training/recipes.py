@@ -142,6 +142,10 @@ def find_recipe(name: str) -> dict[str, object]:
         if line not in lines:
             known = ", ".join(lines).upper() or "nothing"
             raise ValueError(f"RECIPE {name!r}: {base} sets {known}, and so cannot leave out {line.upper()}")
+        if lines[line] == STUDY[line]:
+            raise ValueError(
+                f"RECIPE {name!r}: leaving out {line.upper()} changes nothing, {base} has the study's value"
+            )
         lines[line] = STUDY[line]
     return lines
 

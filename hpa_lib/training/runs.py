@@ -247,7 +247,7 @@ def make_record(run: Run, fold: Fold, model: keras.Model, origin: dict, history:
     record |= {"seconds": history["seconds"].sum(), "images_per_second": history["images_per_second"].median()}
     record |= {"parameters": model.count_params(), "flops": summary.count_flops(model), "weights_path": origin["file"]}
     record |= {"hardware": run.hardware, "peak_memory_mb": provenance.peak_memory_mb()}
-    return record | {"versions": provenance.versions()}
+    return record | {"versions": provenance.versions(), "finished": provenance.now()}
 
 
 def evaluate_training_part(run: Run, fold: Fold, model: keras.Model) -> dict:

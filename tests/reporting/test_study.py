@@ -176,7 +176,7 @@ def test_ours_are_the_stored_scores_of_the_named_runs(stories):
     assert ours["train F1"] == result["train_macro_f1"] and ours["validation F1"] == result["val_macro_f1"]
     assert np.isnan(ours["validation loss"]) and (table.loc["ResNet18", "runs"] == "resnet18-rgby-none").all()
     arrays = judged["resnet18-rgby-none"]
-    assert ours["hold-out F1, judged"] == pytest.approx(metrics.macro_f1(arrays["labels"], arrays["half"]))
+    assert ours["F1 on the hold-out"] == pytest.approx(metrics.macro_f1(arrays["labels"], arrays["half"]))
     gain = study.weights_table(numbers, out, judged, **SCORES).set_index(["network", "measure"]).loc["ResNet18", "gain"]
     same = tables.weights_table(out, judged, **SCORES).set_index("model").loc["resnet18"]
     assert gain[["this run set (synthetic data)", "low", "high"]].tolist() == same[["gain", "low", "high"]].tolist()
