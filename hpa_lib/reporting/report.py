@@ -118,6 +118,7 @@ def models(found: dict) -> page.Section:
     cost = runs[["run", "start", "best epoch", "minutes", "images/s"]].copy()
     for name in ("epochs", "parameters"):
         cost.insert(2, name, [results[run].get(name) for run in cost["run"]])
+    cost["best epoch"] = cost["best epoch"].where(cost["epochs"].notna())  # a baseline has none
     cost = cost.convert_dtypes()  # whole numbers stay whole where one is missing
     items = [page.Item("report_models", "Start, size and cost of every run.", found["records"], cost)]
     for run, name in runs.drop_duplicates("model")[["run", "model"]].itertuples(index=False):
@@ -129,7 +130,11 @@ def models(found: dict) -> page.Section:
 
 def classifiers(found: dict) -> page.Section:
     """Experiment A: the study's three networks beside ours, all runs, and their curves."""
-    out, scores, runs = found["out"], found["scores"], found["runs"].drop(columns=["minutes", "images/s"])
+    out, scores, runs = (
+        found["out"],
+        found["scores"],
+        found["runs"].drop(columns=["channels", "start", "best epoch", "minutes", "images/s"]),
+    )
     histories = tables.load_histories(out, runs["run"])
     store.save_figure(out, "report_curves", learning.curves(histories, found["data"]["synthetic"]))
     beside = study.classifier_table(found["study"], out, found["judged"])
@@ -197,7 +202,11 @@ def ensembles(found: dict) -> page.Section:
         page.Item("ensemble_scores", "Scores and gains with 95 % intervals.", ["tables/ensemble.csv"]),
         page.Item("report_public_private", "Public and private scores.", ["decisions/ensemble.json"], submissions),
     ]
-    return page.Section("Experiment C: ensembles", f"{found['study']['notes']['ensemble']} {gap}", items)
+    pair = store.load_decision(found["out"], "ensemble")["pair"]
+    models_of_pair = {found["results"].get(run, {}).get("model") for run in pair}
+    without = "" if models_of_pair & found["study"]["classifiers"].keys() else "; none of them is one of its networks"
+    text = f"{found['study']['notes']['ensemble']} Ours is of {' and '.join(pair)}{without}. {gap}"
+    return page.Section("Experiment C: ensembles", text, items)
 
 
 def conclusion(found: dict) -> page.Section:
@@ -226,5 +235,9 @@ def write(out: str | Path, bootstrap: int = 1000, seed: int = 0, study_file: Pat
 
 def write_sections(found: dict, sections: list[page.Section]) -> Path:
     """The page of these sections, which were made from ``found``."""
-    record = {"command": "hpa report", "study": found["study"]["source"], "commit": provenance.commit()}
+    record = {
+        "command": "hpa report OUT, or notebook 07",
+        "study": found["study"]["source"],
+        "commit": provenance.commit(),
+    }
     return page.write(found["out"], TITLE, stamps(found), sections, record | found["options"])

@@ -122,7 +122,8 @@ def claims(study: dict, out: Path, judged: dict, draws: int = 1000, seed: int = 
 
     The verdict follows from the 95 % interval alone: "agrees", "disagrees", "cannot tell" (it contains 0) or "not
     tested" (the set lacks the runs that the claim needs). A network overfits badly where its training F1 minus its
-    validation F1 is above the middle between the study's CNN and its less overfitted pretrained network, else hardly.
+    validation F1 is above the middle between the study's CNN and its less overfitted pretrained network, else hardly;
+    with less than half of the study's training F1 it has not been trained far enough to tell.
     """
     records, rarest, options = tables.record_table(out, judged), tables.rarest_classes(out), (draws, seed)
     as_study = records[records["start"] == np.where(records["model"] == CNN, "from scratch", "ImageNet")]
@@ -140,8 +141,11 @@ def claims(study: dict, out: Path, judged: dict, draws: int = 1000, seed: int = 
     limit = (gaps.pop(CNN) + min(gaps.values())) / 2
     rows = []
     for name, words in study["claims"].items():
-        compared_with = limit if name.startswith("overfit") else 0.0
+        about, _, network = name.partition("_")
+        compared_with = limit if about == "overfit" else 0.0
         shown, verdict = _judge(found[name], words["needs"], compared_with, hardly=name == f"overfit_{CNN}")
+        if about == "overfit" and found[name]["after"] < study["classifiers"][network]["train_f1"] / 2:
+            shown, verdict = f"{shown}; trained too little to overfit", "not tested"
         rows.append((words["claim"], words["saw"].format_map(study), shown, verdict))
     return pd.DataFrame(rows, columns=["claim", *headings(study, out), "verdict"])
 

@@ -92,6 +92,18 @@ def test_without_imagenet_weights_what_needs_them_is_not_tested(tmp_path):
     assert table[is_untested].iloc[:, 2].str.startswith("not in this run set: ").all()
 
 
+def test_a_network_that_has_hardly_learnt_says_nothing_about_overfitting(tmp_path):
+    out = write_story(tmp_path, "helps")
+    for run in RUNS:
+        result = store.load_json(out, f"runs/{run}/result.json")
+        store.save_json(out, f"runs/{run}/result.json", result | {"train_macro_f1": 0.09, "val_macro_f1": 0.08})
+    table = judge(out)
+    told = table[table["claim"].str.contains("overfit")]
+    assert len(told) == 3 and (told["verdict"] == "not tested").all()
+    assert told.iloc[:, 2].str.endswith("; trained too little to overfit").all()
+    assert (table.drop(told.index)["verdict"] == "agrees").all()
+
+
 def test_runs_that_differ_in_more_are_not_compared(tmp_path):
     out = write_story(tmp_path, "helps")
     for run in RUNS:
