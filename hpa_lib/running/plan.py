@@ -209,7 +209,7 @@ def _check_training(step: str, network: str, defaults: Mapping[str, object], val
         name, default = line.upper(), recipes.DEFAULTS[line]
         if values.get(name) == default != value:
             recipe = f"{values['RECIPE']}{', ' if recipes.WITHOUT in values['RECIPE'] else recipes.WITHOUT}{name}"
-            has_it = recipes.find_recipe(recipe)[line] == default
+            has_it = recipes.STUDY[line] == default
             remedy = f"use -p RECIPE '{recipe}' instead" if has_it else "set RECIPE own and each line of the recipe"
             raise Refused(
                 f"step {step}: {name} {default} is the default, which gives way to the {value} of recipe "
