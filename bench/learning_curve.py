@@ -21,6 +21,7 @@ import pandas as pd
 from hpa_lib import models as networks
 from hpa_lib import store
 from hpa_lib.classical import models
+from hpa_lib.data import cache
 from hpa_lib.decisions import metrics, thresholds
 from hpa_lib.figures import style
 from hpa_lib.training import loop, predict, recipes, runs
@@ -57,12 +58,9 @@ def score_network(run: runs.Run, fold: runs.Fold, parts: dict[str, models.Part],
     )  # fmt: skip
     turns = run.lines["tta"]
     probs = {part: predict.predict_probs(model, fold.images, fold.rows[part], turns) for part in ("val", "holdout")}
-    by_id = {
-        part: pd.Series(range(len(rows)), fold.ids[rows])[parts[part].ids]
-        for part, rows in fold.rows.items()
-        if part != "train"
-    }
-    found = score(parts["val"], parts["holdout"], *(probs[part][by_id[part]] for part in ("val", "holdout")))
+    for part, found in probs.items():  # in the order of the measured features
+        probs[part] = found[cache.find_rows(fold.ids[fold.rows[part]], parts[part].ids)]
+    found = score(parts["val"], parts["holdout"], probs["val"], probs["holdout"])
     return found | {"train_macro_ap": runs.evaluate_training_part(run, fold, model)["macro_ap"]}
 
 

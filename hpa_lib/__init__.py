@@ -78,7 +78,7 @@ The map of the library, in the order in which the data flows::
 
     commands/data               hpa check, weights
     commands/run                hpa run
-    commands/scores             hpa runs, add-run, score, submission check
+    commands/scores             hpa runs, report, add-run, score, submission check
 
 Python 3.11 on Linux, where everything is tested; the fast tests also pass on 3.12 and 3.13. On macOS (Apple silicon)
 and Windows the library can be imported, and requirements.lock holds what they need besides, but nobody has run it

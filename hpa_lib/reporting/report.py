@@ -16,17 +16,8 @@ from hpa_lib.reporting import page, study, tables
 
 TITLE = "Human Protein Atlas: 28 labels, severe imbalance"
 SPLIT = ["data/split.csv", "data/dataset.json"]
-INPUTS = [
-    "channels",
-    "image_size",
-    "augment",
-    "mix",
-    "sampling",
-    "loss",
-    "class_weights",
-    "prior_bias",
-    "ema",
-]  # settings of a run
+# settings of a run
+INPUTS = ["channels", "image_size", "augment", "mix", "sampling", "loss", "class_weights", "prior_bias", "ema"]
 
 
 def load(out: str | Path, bootstrap: int = 1000, seed: int = 0, study_file: Path = study.FILE) -> dict:
@@ -46,10 +37,8 @@ def load(out: str | Path, bootstrap: int = 1000, seed: int = 0, study_file: Path
     found = {"out": out, "judged": judged, "judged_on": judged_on, "runs": tables.run_table(out, judged)}
     found |= {"study": study.load(study_file), "options": {"draws": bootstrap, "seed": seed}}
     found |= {"results": {run: store.load_json(out, f"runs/{run}/result.json") for run in judged}}
-    found |= {
-        "data": store.load_json(out, "data/dataset.json"),
-        "ensemble": store.load_table(out, "tables/ensemble.csv"),
-    }
+    found["data"] = store.load_json(out, "data/dataset.json")
+    found["ensemble"] = store.load_table(out, "tables/ensemble.csv")
     records = SPLIT + [f"runs/{run}/result.json" for run in judged]  # the files that a table was made from
     scores = [*records, "decisions/thresholds.json", *(f"runs/{run}/probs_{part}.npz" for run in judged)]
     decisions = [*scores, "decisions/ensemble.json", "tables/ensemble.csv"]
@@ -130,11 +119,8 @@ def models(found: dict) -> page.Section:
 
 def classifiers(found: dict) -> page.Section:
     """Experiment A: the study's three networks beside ours, all runs, and their curves."""
-    out, scores, runs = (
-        found["out"],
-        found["scores"],
-        found["runs"].drop(columns=["channels", "start", "best epoch", "minutes", "images/s"]),
-    )
+    out, scores = found["out"], found["scores"]
+    runs = found["runs"].drop(columns=["channels", "start", "best epoch", "minutes", "images/s"])
     histories = tables.load_histories(out, runs["run"])
     store.save_figure(out, "report_curves", learning.curves(histories, found["data"]["synthetic"]))
     beside = study.classifier_table(found["study"], out, found["judged"])

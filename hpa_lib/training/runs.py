@@ -253,7 +253,7 @@ def make_record(run: Run, fold: Fold, model: keras.Model, origin: dict, history:
 def evaluate_training_part(run: Run, fold: Fold, model: keras.Model) -> dict:
     """``loss``, ``macro_ap`` and ``macro_f1`` of the training images as stored: no augmentation, no dropout."""
     loss = losses.make_loss(run.lines["loss"], class_weights(run, fold))
-    return loop.evaluate(model, make_batches(run, fold, 64, 0)[0], loss)
+    return loop.evaluate(model, batches.ImageBatches(fold.images, fold.labels, fold.rows["train"]), loss)
 
 
 def _augmentation(run: Run) -> dict:
