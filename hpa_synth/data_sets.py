@@ -20,7 +20,7 @@ class DataSet(NamedTuple):
 
 DATA_SETS = {
     "smoke": DataSet(images=280, test_images=60, size=64, um_per_px=0.90, floor=5),
-    "quick": DataSet(images=3300, test_images=700, size=96, um_per_px=0.739, floor=40),
+    "quick": DataSet(images=2200, test_images=400, size=96, um_per_px=0.739, floor=30),
     "course": DataSet(images=6000, test_images=1200, size=128, um_per_px=0.64, floor=24),
     "kaggle": DataSet(images=31072, test_images=11702, size=512, um_per_px=0.32, floor=0, dark_test=DARK_TEST),
 }

@@ -22,7 +22,7 @@ LAST = [("05_thresholds", "05", {}), ("06_ensemble", "06", {}), ("07_report", "0
 DEMO = {  # the whole study in minutes on two cores
     "data": paths.DEFAULT_DATA,
     "out": paths.PROJECT / "outputs" / "demo",
-    "shared": {"EPOCHS": 4},
+    "shared": {"EPOCHS": 3, "BATCH_SIZE": 16},
     "steps": [*FIRST, *STUDY, ("03_resnet18_best", "03", {"RECIPE": "best"}), *LAST],
 }
 
