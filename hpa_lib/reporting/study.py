@@ -84,6 +84,7 @@ def public_table(found: dict, entry: str, gains: dict[str, str]) -> pd.DataFrame
         rows.append((name, "F1 without", without, gain["before"], gain["runs"]))
         rows.append((name, "F1 with", with_it, gain["after"], gain["runs"]))
         rows.append(_make_gain_row(name, with_it - without, gain))
+        without = with_it = np.nan  # the study has one
     return _make_table(found, rows).drop_duplicates(["measure", "runs"])
 
 
@@ -133,7 +134,9 @@ def public_private(found: dict) -> tuple[pd.DataFrame, str]:
     public, stored = found["study"]["final"]["public"], found["ensemble"].get("test_scores")
     table = pd.DataFrame({"submission": [f"final, {found['headings'][0]}"], "public macro_f1": [public]})
     if stored:
-        table = pd.concat([table, submission.score_table(stored).filter(regex="^(?!.*num_images)")], ignore_index=True)
+        scores = submission.score_table(stored)
+        scores = scores.loc[:, ~scores.columns.str.contains("num_images")]  # to fit on paper
+        table = pd.concat([table, scores], ignore_index=True)[scores.columns]
     sentence = f"The study's {public} is a public score: it is of a part of the test images."
     if not stored or table["private macro_f1"].isna().all():
         return table, f"{sentence} There is no private score, since the truth of the test images is not known here."

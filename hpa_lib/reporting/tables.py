@@ -59,7 +59,7 @@ def load_judged(out: Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def notices(out: Path) -> list[str]:
-    """What a reader of the scores must know: how choices were made, runs left out, test images left out."""
+    """What a reader of the scores must know: how choices were made, which runs and test images were left out."""
     decision, tuning = store.load_decision(out, "ensemble"), store.load_decision(out, "thresholds")
     rule = "get their most probable class" if tuning["fill_empty"] else "stay empty"
     sentences = [
@@ -150,63 +150,57 @@ def weights_table(records: pd.DataFrame, judged: dict, draws: int = 1000, seed: 
     """
     rows = []
     for _, pairs in find_twins(order_runs(records)).groupby("settings_after", sort=False):
-        first = pairs.iloc[0]
+        first, runs = pairs.iloc[0], [pairs[f"run{side}"] for side in SIDES]
         row = {"model": first["model_after"], "class weights": first["class weights_after"], "seeds": len(pairs)}
-        rows.append(row | gain_of_pairs(judged, pairs, draws, seed))
+        rows.append(row | gain(judged, *runs, ("half", "half"), draws, seed))
     return pd.DataFrame(rows).rename(columns={"before": "without", "after": "with"})
 
 
 def thresholds_table(judged: dict, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Each run at plain .5 and with its tuned thresholds, one row per run, so every seed is shown.
-
-    Columns: run, then those of ``gain`` (before and after: at .5, tuned).
-    """
-    rows = [{"run": run} | gain([arrays], [arrays], ("half", "tuned"), draws, seed) for run, arrays in judged.items()]
+    """Each run at plain .5 and with its tuned thresholds: run, then the columns of ``gain`` (before: at .5; tuned)."""
+    rows = [{"run": run} | gain(judged, [run], [run], ("half", "tuned"), draws, seed) for run in judged]
     return pd.DataFrame(rows).drop(columns="each seed").rename(columns={"before": "at .5", "after": "tuned"})
 
 
-def gain_of_pairs(judged: dict, pairs: pd.DataFrame, draws: int, seed: int) -> dict:
-    """``gain`` of the runs ``run_after`` over ``run_before``, at plain .5."""
-    before, after = ([judged[run] for run in pairs[f"run{side}"]] for side in SIDES)
-    return gain(before, after, ("half", "half"), draws, seed)
-
-
-def gain(before: Sequence[dict], after: Sequence[dict], names: tuple[str, str], draws: int, seed: int) -> dict:
-    """What the label sets ``names[1]`` of ``after`` gain over ``names[0]`` of ``before``, as means over the seeds.
+def gain(
+    judged: dict, before: Sequence[str], after: Sequence[str], names: tuple[str, str], draws: int, seed: int
+) -> dict:
+    """What the label sets ``names[1]`` of the runs ``after`` gain over ``names[0]`` of ``before``.
 
     Args:
-        before, after: entries of ``load_judged``, one for each seed, in the same order and on the same images.
-        names: keys of their label sets, such as ``("half", "tuned")``.
+        judged: from ``load_judged``.
+        before, after: runs, one for each seed, in the same order and judged on the same images.
+        names: of their label sets, such as ``("half", "tuned")``.
         draws, seed: of the bootstrap.
 
     Returns:
-        The entries of ``mean_gain``, ``each seed`` (their gains as a text), and ``gain, unfilled``: where empty rows
-        stay empty.
+        The entries of ``mean_gain``, ``each seed`` (their gains as a text), and the gain where empty rows stay empty
+        (``gain, unfilled``).
     """
     resampled = []
-    for base, arrays in zip(before, after, strict=True):
-        options = {"groups": arrays["groups"], "draws": draws, "seed": seed}
-        gains, _ = bootstrap.resample_gains(arrays["labels"], arrays[names[1]], base[names[0]], **options)
-        resampled.append(gains)
-    base_scores, scores = _score(before, names[0]), _score(after, names[1])
-    row = mean_gain(base_scores, scores, np.array(resampled))
-    row["each seed"] = " ".join(f"{value:+.3f}" for value in scores - base_scores)
-    unfilled = _score(after, f"{names[1]}_unfilled") - _score(before, f"{names[0]}_unfilled")
+    for base, run in zip(before, after, strict=True):
+        options = {"groups": judged[run]["groups"], "draws": draws, "seed": seed}
+        labels, preds, base_preds = judged[run]["labels"], judged[run][names[1]], judged[base][names[0]]
+        resampled.append(bootstrap.resample_gains(labels, preds, base_preds, **options)[0])
+    old, new = _score(judged, before, names[0]), _score(judged, after, names[1])
+    row = mean_gain(old, new, np.array(resampled))
+    row["each seed"] = " ".join(f"{value:+.3f}" for value in new - old)
+    unfilled = _score(judged, after, f"{names[1]}_unfilled") - _score(judged, before, f"{names[0]}_unfilled")
     return row | {"gain, unfilled": unfilled.mean()}
 
 
 def mean_gain(before: np.ndarray, after: np.ndarray, resampled: np.ndarray) -> dict:
-    """Means over the seeds: ``before``, ``after``, ``gain`` with its 95 % interval ``low``, ``high``.
+    """Means over the seeds: ``before``, ``after``, and ``gain`` with its 95 % interval ``low``, ``high``.
 
-    Args: before, after float (S,), one score for each seed; resampled float (S, draws), their gains in resamples.
+    Args: before, after float (S,), one score for each seed; resampled float (S, draws), the gains in each resample.
     """
     mean = bootstrap.over_seeds(after - before, resampled)
     row = {"before": before.mean(), "after": after.mean(), "gain": mean["estimate"]}
     return row | {"low": mean["low"], "high": mean["high"]}
 
 
-def _score(judged: Sequence[dict], name: str) -> np.ndarray:
-    return np.array([metrics.macro_f1(arrays["labels"], arrays[name]) for arrays in judged])
+def _score(judged: dict, runs: Sequence[str], name: str) -> np.ndarray:
+    return np.array([metrics.macro_f1(judged[run]["labels"], judged[run][name]) for run in runs])
 
 
 def summary_table(out: Path, records: pd.DataFrame) -> pd.DataFrame:

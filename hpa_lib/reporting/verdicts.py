@@ -24,7 +24,8 @@ def measure(found: dict) -> dict[str, dict]:
     gains["best_runs"] = _stored_gain_of_union(found)
     for network in found["study"]["classifiers"]:
         gains[f"overfit_{network}"] = _measure_overfitting(found, tables.find_runs(as_study, network))
-        gains[f"pretrained_{network}"] = _gain_of_pairs(found, _pair_networks(as_study, CNN, network, ["lines"]))
+        if network != CNN:
+            gains[f"pretrained_{network}"] = _gain_of_pairs(found, _pair_networks(as_study, CNN, network, ["lines"]))
     for network in found["study"]["class_weights"]:
         twins = find_twins(found, network)
         gains |= {f"weights_{network}": _gain_of_pairs(found, twins), f"rare_{network}": _gain_of_rare(found, twins)}
@@ -91,7 +92,8 @@ def _keep_first(pairs: pd.DataFrame) -> pd.DataFrame:
 def _gain_of_pairs(found: dict, pairs: pd.DataFrame) -> dict:
     if pairs.empty:
         return NOTHING
-    return tables.gain_of_pairs(found["judged"], pairs, **found["options"]) | {"runs": _name_pairs(pairs)}
+    runs = [pairs[f"run{side}"] for side in tables.SIDES]
+    return tables.gain(found["judged"], *runs, ("half", "half"), **found["options"]) | {"runs": _name_pairs(pairs)}
 
 
 def _name_pairs(pairs: pd.DataFrame) -> str:
@@ -100,10 +102,11 @@ def _name_pairs(pairs: pd.DataFrame) -> str:
 
 def _gain_of_thresholds(found: dict) -> dict:
     """The mean over all runs of the study's networks, which count as a sample."""
-    arrays = [found["judged"][run] for run in found["networks"]["run"]]
-    if not arrays:
+    runs = list(found["networks"]["run"])
+    if not runs:
         return NOTHING
-    return tables.gain(arrays, arrays, ("half", "tuned"), **found["options"]) | {"runs": f"mean of {len(arrays)} runs"}
+    gain = tables.gain(found["judged"], runs, runs, ("half", "tuned"), **found["options"])
+    return gain | {"runs": f"mean of {len(runs)} runs"}
 
 
 def _gain_of_union(found: dict) -> dict:
@@ -111,9 +114,10 @@ def _gain_of_union(found: dict) -> dict:
     pair = find_united(found)
     if len(pair) < 2:
         return NOTHING
-    members = [found["judged"][run] for run in pair]
-    united = {name: ensemble.union([arrays[name] for arrays in members]) for name in ("tuned", "tuned_unfilled")}
-    gain = tables.gain(members[:1], [members[0] | united], ("tuned", "tuned"), **found["options"])
+    first, second = (found["judged"][run] for run in pair)
+    united = first | {name: ensemble.union([first[name], second[name]]) for name in ("tuned", "tuned_unfilled")}
+    judged = {"best": first, "united": united}
+    gain = tables.gain(judged, ["best"], ["united"], ("tuned", "tuned"), **found["options"])
     return gain | {"runs": f"{' with '.join(pair)} against {pair[0]}"}
 
 
