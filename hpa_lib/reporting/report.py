@@ -16,7 +16,6 @@ from hpa_lib.reporting import page, study, tables, verdicts
 
 TITLE = "Human Protein Atlas: 28 labels, severe imbalance"
 SPLIT = ["data/split.csv", "data/dataset.json"]
-# settings of a run
 INPUTS = ["channels", "image_size", "augment", "mix", "sampling", "loss", "class_weights", "prior_bias", "ema"]
 COSTS = ["run", "start", "parameters", "epochs", "best epoch", "minutes", "images/s"]
 SCORES = ["run", "model", "class weights", "macro AP", "F1 at .5, unfilled", "F1 at .5", "F1 tuned"]
@@ -45,11 +44,9 @@ def load(out: str | Path, bootstrap: int = 1000, seed: int = 0, study_file: Path
         study_file: the study's numbers.
 
     Returns:
-        ``judged`` and ``judged_on`` (``tables.load_judged``), ``results`` (run -> ``result.json``), ``runs`` (their
-        ``tables.record_table``), ``networks`` (of those the study's networks, in the order of comparison), ``rarest``
-        (class numbers), ``study`` and ``headings`` (of its numbers and of ours), ``gains`` (``verdicts.measure``), the
-        stored ``data``, ``tuning``, ``ensemble`` and ``ensemble_scores``, and of which files a table is made:
-        ``records``, ``scores`` or ``decisions``.
+        Among others ``judged`` (``tables.load_judged``), ``results`` (run -> ``result.json``), ``runs`` (their
+        ``tables.record_table``), ``networks`` (of those the study's, by ``tables.order_runs``), ``gains``
+        (``verdicts.measure``), and of which files a table is made: ``records``, ``scores`` or ``decisions``.
 
     Raises:
         MissingInput: a notebook up to 06 has not run on the present runs; the sentence names it.
@@ -60,17 +57,17 @@ def load(out: str | Path, bootstrap: int = 1000, seed: int = 0, study_file: Path
     runs = tables.record_table(results, judged)
     compared = tables.order_runs(runs)
     found = {"out": out, "judged": judged, "judged_on": judged_on, "results": results, "runs": runs, "study": numbers}
-    found |= {"networks": compared[compared["model"].isin(list(numbers["classifiers"]))]}
+    found["networks"] = compared[compared["model"].isin(list(numbers["classifiers"]))]
     found |= {"rarest": tables.rarest_classes(out), "options": {"draws": bootstrap, "seed": seed}}
-    found |= {"data": store.load_json(out, "data/dataset.json"), "tuning": store.load_decision(out, "thresholds")}
-    found |= {"ensemble": store.load_decision(out, "ensemble")}
-    found |= {"ensemble_scores": store.load_table(out, "tables/ensemble.csv")}
+    found |= {"tuning": store.load_decision(out, "thresholds"), "ensemble": store.load_decision(out, "ensemble")}
+    found["ensemble_scores"] = store.load_table(out, "tables/ensemble.csv")
+    found["data"] = store.load_json(out, "data/dataset.json")
     measured_on = "synthetic data" if found["data"]["synthetic"] else numbers["data"]
-    found |= {"headings": (f"study ({numbers['data']})", f"this run set ({measured_on})")}
-    records = SPLIT + [f"runs/{run}/result.json" for run in judged]
-    scores = [*records, "decisions/thresholds.json", *(f"runs/{run}/probs_{part}.npz" for run in judged)]
-    found |= {"records": records, "scores": scores}
-    found |= {"decisions": [*scores, "decisions/ensemble.json", "tables/ensemble.csv"]}
+    found["headings"] = [f"study ({numbers['data']})", f"this run set ({measured_on})"]
+    found["records"] = SPLIT + [f"runs/{run}/result.json" for run in judged]
+    probs = [f"runs/{run}/probs_{part}.npz" for run in judged]
+    found["scores"] = [*found["records"], "decisions/thresholds.json", *probs]
+    found["decisions"] = [*found["scores"], "decisions/ensemble.json", "tables/ensemble.csv"]
     return found | {"gains": verdicts.measure(found)}
 
 
@@ -117,16 +114,11 @@ def preprocessing(found: dict) -> page.Section:
     """How images come into the models."""
     settings = {run: result.get("settings", {}) for run, result in found["results"].items()}
     inputs = pd.DataFrame([{"run": run} | {name: settings[run].get(name) for name in INPUTS} for run in settings])
-    text = (
-        "The study had two ways in: RGB with half of yellow's signal given to red and half to green (rgb_merge), or a "
-        "network whose input has four channels (rgby). Its augmentation (study) changes an image in one of six ways: "
-        "rotation by 90, 180 or 270 degrees, shear between -16 and 16 degrees, horizontal or vertical flip."
-    )
     items = [
         page.Item("report_inputs", "What each run was trained on.", found["records"], inputs),
         page.Item("data_four_channels", "The four channels of an image, and their composite.", SPLIT),
     ]
-    return page.Section("Preprocessing", text, items)
+    return page.Section("Preprocessing", found["study"]["notes"]["preprocessing"], items)
 
 
 def models(found: dict) -> page.Section:
@@ -165,7 +157,9 @@ def class_weights(found: dict) -> page.Section:
     items = [
         _beside("study_class_weights", "Class weights.", scores, study.weights_table(found)),
         page.Item("report_class_weights", "Pairs of runs that differ in their class weights alone.", scores, gains),
-        _beside("report_rare_shares", "The ten rarest classes among all labels.", scores, study.rare_shares(found)),
+        _beside(
+            "report_rare_shares", "Share of the ten rarest classes in all labels.", scores, study.rare_shares(found)
+        ),
         page.Item("report_rare_classes", "How often the rarest classes are predicted at .5.", scores),
     ]
     text = f"{found['study']['notes']['class_weights']} All at plain .5, with paired 95 % intervals (low, high)."
@@ -196,7 +190,7 @@ def thresholds(found: dict) -> page.Section:
 
 def ensembles(found: dict) -> page.Section:
     """Experiment C: ensembles against the best single model, and the public and the private score."""
-    decisions, beside = found["decisions"], {"two networks": "ensemble", "two best runs": "best_runs"}
+    decisions, beside = found["decisions"], {"two networks": "ensemble", "notebook 06's pair": "stored_union"}
     ranked = found["ensemble_scores"][GAINS].sort_values("macro_f1", ascending=False)
     submissions, gap = study.public_private(found)
     caption = f"On the {found['judged_on']}; gains over the single model that is best on validation."

@@ -94,10 +94,12 @@ def rare_shares(found: dict) -> pd.DataFrame:
     Columns: network, true (of the true labels), without, with (of those predicted without and with class weights),
     gain with its 95 % interval (low, high), runs.
     """
-    names = {network: found["study"]["classifiers"][network]["name"] for network in found["study"]["class_weights"]}
-    rows = [{"network": name} | found["gains"][f"rare_{network}"] for network, name in names.items()]
-    columns = ["network", "true", "before", "after", "gain", "low", "high", "runs"]
-    return pd.DataFrame(rows)[columns].rename(columns={"before": "without", "after": "with"})
+    labels = next(iter(found["judged"].values()))["labels"]
+    true, rows = labels[:, found["rarest"]].sum() / labels.sum(), []
+    for network in found["study"]["class_weights"]:
+        row = {"network": found["study"]["classifiers"][network]["name"], "true": true}
+        rows.append(row | found["gains"][f"rare_{network}"])
+    return pd.DataFrame(rows).rename(columns={"before": "without", "after": "with"})
 
 
 def count_choices(found: dict) -> pd.DataFrame:
@@ -141,11 +143,7 @@ def public_private(found: dict) -> tuple[pd.DataFrame, str]:
     if not stored or table["private macro_f1"].isna().all():
         return table, f"{sentence} There is no private score, since the truth of the test images is not known here."
     gap = (table["public macro_f1"] - table["private macro_f1"]).abs().max()
-    return table, (
-        f"{sentence} Here the public and the private score of a submission differ by up to {gap:.3f}, though the "
-        "notebooks choose on neither part and each label is spread evenly over both: the F1 of a rare class depends on "
-        "a few images, and macro F1 counts it like any other. Choosing by the public score means choosing by such luck."
-    )
+    return table, f"{sentence} {found['study']['notes']['gap'].format(gap=gap)}"
 
 
 def _find_part(chosen_by: str) -> str:

@@ -28,8 +28,8 @@ def load_judged(out: Path) -> dict[str, dict[str, np.ndarray]]:
     """Labels, probabilities and label sets of every run that notebook 05 took, on the judged part.
 
     All label sets follow the one rule for empty rows that notebook 05 stored (see ``thresholds``); those named
-    ``..._unfilled`` leave empty rows empty, to show what the rule does. Without a hold-out the tuned ones are
-    cross-fitted, since nothing may be scored on the images it was tuned on.
+    ``..._unfilled`` leave them empty. Without a hold-out the tuned ones are cross-fitted, since nothing may be scored
+    on the images it was tuned on.
 
     Returns:
         run -> ``labels`` uint8 (N, 28), ``groups`` (N,), ``probs`` float32 (N, 28), and the label sets uint8 (N, 28)
@@ -120,10 +120,9 @@ def record_table(results: dict, judged: dict) -> pd.DataFrame:
 
 
 def order_runs(records: pd.DataFrame) -> pd.DataFrame:
-    """The runs in the order in which they are taken for a comparison, of those with equal settings and seed the last.
+    """The runs in the order in which they are taken for a comparison; of those with equal settings and seed the last.
 
-    Never by score: pretrained ones first, those of a recipe ``best`` last, those without class weights first, then by
-    name.
+    Never by score: pretrained ones first, recipes ``best`` last, those without class weights first, then by name.
     """
     is_kits = records["recipe"].str.startswith(("best", "long"))  # also "best without TTA"
     order = zip(records["start"] != "ImageNet", is_kits, records["class weights"] != "none", strict=True)
@@ -133,7 +132,7 @@ def order_runs(records: pd.DataFrame) -> pd.DataFrame:
 
 def find_runs(records: pd.DataFrame, network: str) -> pd.DataFrame:
     """The runs, one for each seed, that represent a network: those with the first settings; no rows without any."""
-    runs = records[records["model"] == network]
+    runs = records.query("model == @network")
     return runs[runs["settings"].isin(runs["settings"][:1])]
 
 
@@ -204,10 +203,9 @@ def _score(judged: dict, runs: Sequence[str], name: str) -> np.ndarray:
 
 
 def summary_table(out: Path, records: pd.DataFrame) -> pd.DataFrame:
-    """The study in one small table: each run, then the ensembles, at plain .5 and with thresholds.
+    """The study in one small table: model (each run, then the ensembles), at .5, with thresholds.
 
-    Columns: model, at .5, with thresholds. The union is of the pair that notebook 06 united; the last row is the
-    ensemble that notebook 06 chose, which ``submission.csv`` holds where there are test images.
+    The union is of the pair that notebook 06 united; the last row is the ensemble that it chose for ``submission.csv``.
     """
     decision = store.load_decision(out, "ensemble")
     part, fill = judged_part(out)[0], decision["fill_empty"]

@@ -5,30 +5,34 @@ seeds: no score takes part in that choice. A gain is a dictionary: ``before`` an
 said), ``gain`` with its 95 % interval ``low`` and ``high`` (images and seeds), ``runs`` (a text that names them).
 """
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
 from hpa_lib import store
-from hpa_lib.decisions import bootstrap, ensemble, thresholds
+from hpa_lib.decisions import bootstrap, ensemble, metrics, thresholds
 from hpa_lib.reporting import tables
 
 CNN = "densenet"  # the study's network that starts from scratch; the others are pretrained
-NOTHING = dict.fromkeys(["before", "after", "gain", "low", "high", "true"], np.nan) | {"runs": ""}  # no such runs
+NOTHING = dict.fromkeys(["before", "after", "gain", "low", "high"], np.nan) | {"runs": ""}  # no such runs
 
 
 def measure(found: dict) -> dict[str, dict]:
-    """The gain behind each claim, by its name in ``study.json``, and of notebook 06's union as ``best_runs``."""
+    """The gain behind each claim, by its name in ``study.json``, and of notebook 06's union as ``stored_union``."""
     networks = found["networks"]
     as_study = networks[networks["start"] == np.where(networks["model"] == CNN, "from scratch", "ImageNet")]
     gains = {"thresholds": _gain_of_thresholds(found), "ensemble": _gain_of_union(found)}
-    gains["best_runs"] = _stored_gain_of_union(found)
+    gains["stored_union"] = _stored_gain_of_union(found)
     for network in found["study"]["classifiers"]:
         gains[f"overfit_{network}"] = _measure_overfitting(found, tables.find_runs(as_study, network))
         if network != CNN:
             gains[f"pretrained_{network}"] = _gain_of_pairs(found, _pair_networks(as_study, CNN, network, ["lines"]))
     for network in found["study"]["class_weights"]:
         twins = find_twins(found, network)
-        gains |= {f"weights_{network}": _gain_of_pairs(found, twins), f"rare_{network}": _gain_of_rare(found, twins)}
+        gains[f"weights_{network}"] = _gain_of_pairs(found, twins)
+        gains[f"rare_{network}"] = _gain_of_pairs(found, twins, functools.partial(rare_share, rarest=found["rarest"]))
     pairs = _pair_networks(networks, "resnet18", "inception_v2", ["lines", "start"])
     return gains | {"inception_v2": _gain_of_pairs(found, pairs)}
 
@@ -55,9 +59,8 @@ def judge_claims(found: dict) -> pd.DataFrame:
 
 
 def find_twins(found: dict, network: str) -> pd.DataFrame:
-    """The runs of a network without and with class weights, a pair for each seed: the first settings with such pairs."""
-    runs = found["networks"][found["networks"]["model"] == network]
-    return _keep_first(tables.find_twins(runs))
+    """The runs of a network without and with class weights: a pair for each seed, of the first settings with pairs."""
+    return _keep_first(tables.find_twins(found["networks"].query("model == @network")))
 
 
 def find_united(found: dict) -> list[str]:
@@ -73,14 +76,15 @@ def find_united(found: dict) -> list[str]:
     return list(runs.drop_duplicates("model")["run"][:2])
 
 
-def rare_share(counts: np.ndarray, rarest: np.ndarray) -> np.ndarray:
-    """The share of the classes ``rarest`` among all labels, (...) in 0..1, from counts (..., 28); 0 without labels."""
-    return counts[..., rarest].sum(axis=-1) / np.maximum(counts.sum(axis=-1), 1)
+def rare_share(hits: np.ndarray, false_alarms: np.ndarray, misses: np.ndarray, rarest: np.ndarray) -> np.ndarray:
+    """The share of the classes ``rarest`` among all predicted labels, (...) in 0..1, from counts (..., 28)."""
+    predicted = hits + false_alarms
+    return predicted[..., rarest].sum(axis=-1) / np.maximum(predicted.sum(axis=-1), 1)
 
 
 def _pair_networks(records: pd.DataFrame, before: str, after: str, same: list[str]) -> pd.DataFrame:
     """The runs of two networks that are equal in ``same`` and in the seed: the first settings with such pairs."""
-    left, right = (records[records["model"] == network] for network in (before, after))
+    left, right = records.query("model == @before"), records.query("model == @after")
     return _keep_first(left.merge(right, on=[*same, "seed"], suffixes=tables.SIDES))
 
 
@@ -89,15 +93,17 @@ def _keep_first(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs[settings.isin(settings[:1])]
 
 
-def _gain_of_pairs(found: dict, pairs: pd.DataFrame) -> dict:
+def _gain_of_pairs(found: dict, pairs: pd.DataFrame, statistic: Callable = bootstrap.STATISTICS["macro_f1"]) -> dict:
+    """``statistic`` takes the true positives, false positives and false negatives at .5, each (..., 28)."""
     if pairs.empty:
         return NOTHING
-    runs = [pairs[f"run{side}"] for side in tables.SIDES]
-    return tables.gain(found["judged"], *runs, ("half", "half"), **found["options"]) | {"runs": _name_pairs(pairs)}
-
-
-def _name_pairs(pairs: pd.DataFrame) -> str:
-    return f"{', '.join(pairs['run_after'])} against {', '.join(pairs['run_before'])}"
+    values, resampled = [], []
+    for side in tables.SIDES:
+        judged = [[found["judged"][run][name] for name in ("labels", "half", "groups")] for run in pairs[f"run{side}"]]
+        values.append(np.array([statistic(*metrics.confusion_counts(*arrays[:2])) for arrays in judged]))
+        resampled.append([statistic(*bootstrap.resample(*arrays, **found["options"])) for arrays in judged])
+    names = f"{', '.join(pairs['run_after'])} against {', '.join(pairs['run_before'])}"
+    return tables.mean_gain(*values, np.subtract(*resampled[::-1])) | {"runs": names}
 
 
 def _gain_of_thresholds(found: dict) -> dict:
@@ -129,22 +135,6 @@ def _stored_gain_of_union(found: dict) -> dict:
     gain = {"before": row["macro_f1"] - row["gain"], "after": row["macro_f1"], "gain": row["gain"]}
     gain |= {"low": row["gain_low"], "high": row["gain_high"]}
     return gain | {"runs": f"{' with '.join(decision['pair'])} against {row['best_single']}"}
-
-
-def _gain_of_rare(found: dict, twins: pd.DataFrame) -> dict:
-    """By how much class weights raise the share of the rarest classes among the predicted labels (``true``: in truth)."""
-    if twins.empty:
-        return NOTHING
-    shares, resampled = [], []
-    for side in tables.SIDES:
-        arrays = [found["judged"][run] for run in twins[f"run{side}"]]
-        predicted = np.array([values["half"].sum(axis=0, dtype=int) for values in arrays])
-        shares.append(rare_share(predicted, found["rarest"]))
-        names = ("labels", "half", "groups")
-        drawn = [bootstrap.resample(*(values[name] for name in names), **found["options"]) for values in arrays]
-        resampled.append(rare_share(np.array([hits + alarms for hits, alarms, _ in drawn]), found["rarest"]))
-    true = rare_share(arrays[0]["labels"].sum(axis=0, dtype=int), found["rarest"])
-    return tables.mean_gain(*shares, resampled[1] - resampled[0]) | {"true": true, "runs": _name_pairs(twins)}
 
 
 def _measure_overfitting(found: dict, runs: pd.DataFrame) -> dict:

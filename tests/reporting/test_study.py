@@ -202,24 +202,28 @@ def test_ours_are_the_stored_scores_of_the_named_runs(stories):
     tuned = tables.thresholds_table(found["judged"], 100)["gain"].mean()
     assert study.public_table(found, "thresholds", {"ours": "thresholds"}).iloc[-1, 3] == pytest.approx(tuned)
     store.save_json(out, "data/dataset.json", store.load_json(out, "data/dataset.json") | {"synthetic": False})
-    assert load(out)["headings"] == ("study (Kaggle's real data)", "this run set (Kaggle's real data)")
+    assert load(out)["headings"] == ["study (Kaggle's real data)", "this run set (Kaggle's real data)"]
     store.save_json(out, "data/dataset.json", store.load_json(out, "data/dataset.json") | {"synthetic": True})
 
 
 def test_two_networks_are_united_and_beside_them_the_two_runs_of_notebook_06(stories):
     found = load(stories["helps"])
-    scores = dict.fromkeys(RUNS, 0.1) | {"resnet18-rgby-sqrt": 0.5, "resnet18-rgby-none": 0.4, "densenet-rgby-sqrt": 0.3}
+    scores = dict.fromkeys(RUNS, 0.1) | {
+        "resnet18-rgby-sqrt": 0.5,
+        "resnet18-rgby-none": 0.4,
+        "densenet-rgby-sqrt": 0.3,
+    }
     found["ensemble"]["cross_fitted"] = scores
     assert verdicts.find_united(found) == ["resnet18-rgby-sqrt", "densenet-rgby-sqrt"]
     found["gains"] = verdicts.measure(found)
     best, second = (found["judged"][run] for run in ("resnet18-rgby-sqrt", "densenet-rgby-sqrt"))
     f1 = [metrics.macro_f1(best["labels"], preds) for preds in (best["tuned"], best["tuned"] | second["tuned"])]
-    names = {"networks": "ensemble", "runs": "best_runs"}
+    names = {"networks": "ensemble", "runs": "stored_union"}
     table = study.public_table(found, "ensemble", names).set_index(["network", "measure"])
     assert table.loc["networks", OURS].tolist() == pytest.approx([*f1, f1[1] - f1[0]])
     assert table.loc["runs", OURS].tolist() == pytest.approx([0.4, 0.41, 0.01])
     assert table.iloc[3:, 0].isna().all()  # the study united once
-    found["gains"]["best_runs"] |= {"runs": found["gains"]["ensemble"]["runs"]}
+    found["gains"]["stored_union"] |= {"runs": found["gains"]["ensemble"]["runs"]}
     assert len(study.public_table(found, "ensemble", names)) == 3
 
 
@@ -257,7 +261,8 @@ def test_no_score_takes_part_in_which_run_represents_a_network(stories):
 
 
 def test_the_share_of_rare_classes_by_hand(stories):
-    assert verdicts.rare_share(np.array([[1, 2, 5], [0, 0, 0]]), np.array([0, 1])).tolist() == [3 / 8, 0]
+    hits, false_alarms = np.array([[1, 2, 4], [0, 0, 0]]), np.array([[0, 0, 1], [0, 0, 0]])
+    assert verdicts.rare_share(hits, false_alarms, hits, [0, 1]).tolist() == [3 / 8, 0]
     found = load(stories["helps"])
     judged, rarest = found["judged"], found["rarest"]
     table = study.rare_shares(found).set_index("network")
@@ -293,6 +298,9 @@ def test_public_and_private_scores_and_their_gap(stories):
         scores[name] |= {"public": part | {"macro_f1": public}, "private": part | {"macro_f1": private}}
     store.save_json(out, "decisions/ensemble.json", decision | {"test_scores": scores})
     table, sentence = study.public_private(load(out))
-    assert table["submission"].tolist() == ["final, study (Kaggle's real data)", "chosen", "union"] and "up to 0.125," in sentence
+    assert (
+        table["submission"].tolist() == ["final, study (Kaggle's real data)", "chosen", "union"]
+        and "up to 0.125," in sentence
+    )
     assert "0.46382 is a public score" in sentence and table["private macro_f1"].tolist()[1:] == [0.425, 0.475]
     store.save_json(out, "decisions/ensemble.json", decision)
