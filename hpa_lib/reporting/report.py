@@ -28,7 +28,7 @@ WAYS = {  # of thresholds.CANDIDATES
     "exact": "For each class the best of all thresholds.",
     "bagged": "For each class the mean of the exact thresholds of 40 bootstrap resamples.",
     "proportion": "Each class is predicted as often as it occurs.",
-    "shrunken-global": "Exact, moved towards global: the fewer images a class has, the further.",
+    "shrunken-global": "Exact, moved towards global: the rarer a class, the further.",
     "shrunken": "Exact, moved towards proportion in the same way.",
     "bagged-shrunken": "Bagged, moved towards proportion in the same way.",
 }

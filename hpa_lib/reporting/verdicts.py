@@ -112,7 +112,7 @@ def _gain_of_thresholds(found: dict) -> dict:
     if not runs:
         return NOTHING
     gain = tables.gain(found["judged"], runs, runs, ("half", "tuned"), **found["options"])
-    return gain | {"runs": f"mean of {len(runs)} runs"}
+    return gain | {"runs": f"mean over all runs, n = {len(runs)}"}
 
 
 def _gain_of_union(found: dict) -> dict:

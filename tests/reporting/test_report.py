@@ -93,7 +93,7 @@ def test_captions_name_our_runs_and_no_table_repeats_them(out):
     assert captions["study_class_weights"] == (
         "Class weights. Ours: densenet-rgby-sqrt against densenet-rgby-none (DenseNet-like CNN)."
     )
-    assert captions["study_thresholds"] == "Thresholds. Ours: mean of 2 runs (the study's networks)."
+    assert captions["study_thresholds"] == "Thresholds. Ours: mean over all runs, n = 2 (the study's networks)."
 
 
 def test_each_way_to_choose_thresholds_is_explained_in_a_sentence():
