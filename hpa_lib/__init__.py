@@ -66,7 +66,8 @@ The map of the library, in the order in which the data flows::
     reporting/label_statistics  numbers behind notebook 01
     reporting/tables            what a run set has stored, as tables
     reporting/run_list          all runs of a run set, the best first
-    reporting/study             the study's numbers and claims beside ours
+    reporting/study             the study's numbers beside ours
+    reporting/verdicts          what a run set shows of the study's claims, and whether it agrees
     reporting/report            the report, section by section
     reporting/page              the report as HTML, Markdown, CSV and LaTeX
 

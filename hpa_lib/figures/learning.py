@@ -1,5 +1,6 @@
 """Pictures of training: class weights, learning curves, and what a run gives class by class."""
 
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -30,7 +31,7 @@ def class_weights(counts: np.ndarray, weights: np.ndarray, synthetic: bool = Fal
     """
     order = np.argsort(counts)[::-1]
     names = [atlas.LABELS[label] for label in order]
-    fig, (left, right) = style.new_figure(9, 6, ncols=2, sharey=True)
+    fig, (left, right) = style.new_figure(style.DOUBLE, 5.5, ncols=2, sharey=True)
     left.barh(names, counts[order])
     left.set(xscale="log", xlim=(0.5, None), ylim=(len(names) - 0.4, -0.6), xlabel="training images (log scale)")
     left.xaxis.set_major_formatter("{x:,.0f}")
@@ -52,7 +53,7 @@ def curves(histories: Mapping[str, pd.DataFrame], synthetic: bool = False) -> Fi
         return style.caption(fig, "No run of this set was trained in epochs.", synthetic)
     panels = {"loss": ("loss", "val_loss"), "macro F1 at .5": ("train_macro_f1", "val_macro_f1")}
     panels |= {"macro AP": ("val_macro_ap",)}
-    fig, grid = style.new_figure(9, 1.1 + 1.9 * len(histories), nrows=len(histories), ncols=3, squeeze=False)
+    fig, grid = style.new_figure(style.DOUBLE, 1.1 + 1.5 * len(histories), nrows=len(histories), ncols=3, squeeze=False)
     for axes, (run, history) in zip(grid, histories.items(), strict=True):
         for ax, (title, columns) in zip(axes, panels.items(), strict=True):
             for column in columns:
@@ -60,7 +61,7 @@ def curves(histories: Mapping[str, pd.DataFrame], synthetic: bool = False) -> Fi
                     ax.plot(history["epoch"], history[column], **(VALIDATION if "val" in column else TRAINING))
             ax.set(title=title if ax in grid[0] else "", xlim=(0.5, history["epoch"].max() + 0.5))
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-        axes[0].set_ylabel(run, fontsize=8)
+        axes[0].set_ylabel(textwrap.fill(run, 20), fontsize=8)
     for column, most in ((1, "macro_f1"), (2, "macro_ap")):  # one scale for all runs; losses of two kinds have none
         values = [history.filter(like=most).to_numpy().max() for history in histories.values()]
         for ax in grid[:, column]:
@@ -85,7 +86,7 @@ def f1_by_class(f1: Mapping[str, np.ndarray], counts: np.ndarray, judged_on: str
     """
     order = np.argsort(counts)[::-1]
     names = [f"{atlas.LABELS[label]} ({counts[label]:,})" for label in order]
-    fig, ax = style.new_figure(8, 7)
+    fig, ax = style.new_figure(style.DOUBLE, 7)
     for look, (run, values) in zip(style.marks(len(f1)), f1.items(), strict=True):
         ax.plot(values[order], names, label=run, alpha=0.85, **look | {"linestyle": ""})
     ax.grid(axis="y")
@@ -104,7 +105,7 @@ def rare_positives(table: pd.DataFrame, judged_on: str, synthetic: bool = False)
         judged_on: what was predicted, such as ``"hold-out"``.
     """
     counts = table.set_index("class").T
-    fig, ax = style.new_figure(11, max(3.6, 2.3 + 0.28 * len(counts)))
+    fig, ax = style.new_figure(style.DOUBLE, max(3.6, 2.3 + 0.28 * len(counts)))
     colors = sns.color_palette(style.MAGNITUDES, as_cmap=True)
     bar = {"label": f"images of the {judged_on}", "ticks": MaxNLocator(5, integer=True)}
     sns.heatmap(counts, cmap=colors, vmin=0, annot=True, fmt="d", linewidths=1, cbar_kws=bar, ax=ax)

@@ -9,30 +9,24 @@ from hpa_lib.decisions import metrics
 
 
 def count_table(labels: np.ndarray) -> pd.DataFrame:
-    """One row per class, commonest first: ``label``, ``class``, ``images``, ``share`` of all, ``ratio``.
+    """One row per class, commonest first: ``label``, ``class``, ``images``, ``share`` of all, ``ratio``, ``alone``.
 
-    ``ratio`` is the commonest class's images per image of this one. ``alone`` counts the images
-    that carry this label and no other.
+    ``ratio``: the commonest class's images per image of this one; ``alone``: images that carry no other label.
     """
     counts = labels.sum(axis=0, dtype=int)
-    alone = labels[labels.sum(axis=1) == 1].sum(axis=0, dtype=int)
     table = pd.DataFrame({"label": np.arange(len(counts)), "class": atlas.LABELS, "images": counts})
     table["share"] = counts / max(len(labels), 1)
     table["ratio"] = metrics.divide(counts.max(), counts)
-    table["alone"] = alone
+    table["alone"] = labels[labels.sum(axis=1) == 1].sum(axis=0, dtype=int)
     return table.sort_values("images", ascending=False, ignore_index=True)
 
 
 def set_table(labels: np.ndarray) -> pd.DataFrame:
     """One row per label set, commonest first: ``Target`` as Kaggle writes it, ``classes`` in words, ``images``."""
     sets, counts = np.unique(labels, axis=0, return_counts=True)
-    table = pd.DataFrame(
-        {
-            "Target": [atlas.format_target(row) for row in sets],
-            "classes": [" + ".join(atlas.LABELS[label] for label in np.flatnonzero(row)) for row in sets],
-            "images": counts,
-        }
-    )
+    table = pd.DataFrame({"Target": [atlas.format_target(row) for row in sets]})
+    table["classes"] = [" + ".join(atlas.LABELS[label] for label in np.flatnonzero(row)) for row in sets]
+    table["images"] = counts
     return table.sort_values(["images", "Target"], ascending=[False, True], ignore_index=True)
 
 
@@ -55,9 +49,7 @@ def cooccurrence(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def pair_table(labels: np.ndarray, min_expected: float = 1.0) -> pd.DataFrame:
     """One row per pair of classes, highest lift first: ``first``, ``second``, ``images``, ``expected``, ``lift``.
 
-    Args:
-        labels: uint8 (N, 28).
-        min_expected: pairs that chance alone would bring together in fewer images are left out, their lift is noise.
+    Pairs that chance alone would bring together in fewer than ``min_expected`` images are left out: noise.
     """
     counts, lift = cooccurrence(labels)
     rows, columns = np.triu_indices(len(counts), 1)
@@ -78,9 +70,7 @@ def emptiest_fold(labels: np.ndarray, folds: np.ndarray, num_folds: int) -> np.n
 def baselines(labels: np.ndarray, seed: int = 0) -> pd.DataFrame:
     """What needs no model: one row per rule, with ``macro_f1``, ``macro_f1_present``, ``micro_f1``, ``sample_f1``.
 
-    Args:
-        labels: uint8 (N, 28), the truth that the rules are measured on.
-        seed: of the rule that tosses a coin for each class, weighted by the class's share.
+    ``seed`` is of the rule that tosses a coin for each class, weighted by the class's share.
     """
     counts = labels.sum(axis=0)
     order = np.argsort(-counts, kind="stable")
@@ -117,9 +107,8 @@ def simulate_f1(
 
     Args:
         shares: float (28,), the share of images with each class.
-        num_images: images per sample.
+        num_images: images per sample, of which there are ``draws``.
         recall, precision: in 0..1, the same for all classes.
-        draws: samples.
     """
     random = np.random.default_rng(seed)
     positives = random.binomial(num_images, shares, (draws, len(shares)))

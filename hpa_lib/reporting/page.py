@@ -58,7 +58,7 @@ class Section(NamedTuple):
 
 
 def write(out: Path, title: str, stamps: Sequence[str], sections: Sequence[Section], record: dict) -> Path:
-    """``out/report.html``, its tables in ``tables/``, and the folder ``out/report/`` with Markdown, CSV and LaTeX.
+    """``out/report.html``, its path returned, its tables, and ``out/report/`` with Markdown, CSV and LaTeX.
 
     A figure that was not stored and a table without rows are left out with one sentence. ``report/manifest.json`` says
     of which files, with their SHA-256, and of which runs each item was made.
@@ -69,12 +69,8 @@ def write(out: Path, title: str, stamps: Sequence[str], sections: Sequence[Secti
         stamps: sentences below the title, the first of which says what data it is.
         sections: in their order.
         record: how the page was made; the manifest begins with it.
-
-    Returns:
-        The page's path.
     """
-    out = Path(out)
-    sections = _number(out, sections)
+    out, sections = Path(out), _number(Path(out), sections)
     items = [item for section in sections for item in section.items]
     for item in items:
         _export(out, item)
@@ -170,13 +166,13 @@ def _anchor(text: str) -> str:
 
 def _make_html_item(out: Path, item: Item) -> str:
     caption = html.escape(item.caption)
-    title = f"<figcaption><b>{item.label}.</b> {caption}</figcaption>"
     if item.table is None:
         picture = base64.b64encode((out / f"figures/{item.name}.png").read_bytes()).decode()
         shown = f'<img alt="{caption}" src="data:image/png;base64,{picture}">'
     else:
         shown = _make_html_table(item.table)
     box = f'<div class="scroll" tabindex="0" role="region" aria-label="{item.label}">{shown}</div>'
+    title = f"<figcaption><b>{item.label}.</b> {caption}</figcaption>"
     return f'<figure id="{_anchor(item.label)}">{title}{box}</figure>'
 
 
@@ -209,4 +205,4 @@ def _make_latex(item: Item) -> str:
     r"""A table in booktabs style, to be read in by ``\input``; long texts are wrapped."""
     columns = "".join({"number": "r", "text": "l", "long": "p{4cm}"}[kind] for kind in _kinds(item.table))
     options = {"index": False, "escape": True, "column_format": columns, "label": f"tab:{item.name}"}
-    return item.table.map(_format).to_latex(caption=item.caption.replace("%", r"\%"), **options)
+    return item.table.map(_format).to_latex(caption=re.sub(r"[%&_#$]", r"\\\g<0>", item.caption), **options)

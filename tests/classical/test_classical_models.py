@@ -130,8 +130,9 @@ def test_runs_with_and_without_weights_are_twins_in_the_report(out, parts):
     decision = {"thresholds": tuned, "recommended": "half", "fill_empty": True}
     store.save_json(out, "decisions/thresholds.json", decision | {"runs": store.digest_runs(out, runs)})
     judged = tables.load_judged(out)
-    assert tables.run_table(out, judged)["class weights"].tolist() == ["balanced", "none"]
-    assert tables.weights_table(out, judged, draws=20)["model"].tolist() == ["logistic"]
+    runs = tables.record_table({run: store.load_json(out, f"runs/{run}/result.json") for run in judged}, judged)
+    assert runs["class weights"].tolist() == ["balanced", "none"]
+    assert tables.weights_table(runs, judged, draws=20)["model"].tolist() == ["logistic"]
 
 
 def test_learning_curve_takes_whole_groups(parts, monkeypatch):

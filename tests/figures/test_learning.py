@@ -61,6 +61,18 @@ def test_rare_classes_have_the_truth_on_top_and_a_labelled_colour_bar():
     assert all(tick == round(tick) for tick in bar.get_yticks())
 
 
+def test_every_figure_fits_two_columns_of_print_and_long_names_their_row():
+    name = "densenet121-rgby-class_weights-seed1"
+    table = pd.DataFrame({"class": list("abcdefghij"), "true": range(10), name: range(10)})
+    curves = learning.curves({name: HISTORY, f"{name}1": HISTORY})
+    figures = [curves, learning.class_weights(COUNTS, np.ones(28)), learning.rare_positives(table, "hold-out")]
+    figures.append(learning.f1_by_class({name: np.ones(28)}, COUNTS, "hold-out"))
+    assert [fig.get_figwidth() for fig in figures] == [style.DOUBLE] * 4
+    curves.canvas.draw()
+    upper, lower = (curves.axes[row].yaxis.label.get_window_extent() for row in (0, 3))
+    assert upper.height < 1.1 * curves.axes[0].get_window_extent().height and upper.y0 > lower.y1
+
+
 def test_the_theme_has_the_palette_of_the_project():
     style.new_figure()
     assert [color.upper() for color in sns.color_palette().as_hex()] == style.CYCLE

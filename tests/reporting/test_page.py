@@ -26,7 +26,7 @@ def out(tmp_path):
     for suffix in ("png", "pdf", "csv"):
         (tmp_path / f"figures/report_curves.{suffix}").write_bytes(suffix.encode())
     store.save_json(tmp_path, "runs/resnet18-none/result.json", {"seed": 1})
-    items = [page.Item("report_f1", "Scores, 95 % interval.", ["runs/resnet18-none/result.json"], TABLE)]
+    items = [page.Item("report_f1", "Scores, 95 % interval of a_b.", ["runs/resnet18-none/result.json"], TABLE)]
     items.append(page.Item("report_curves", 'Curves of "F1".', ["runs/resnet18-none/result.json"]))
     claims = page.Item("report_claims", "The claims.", [], CLAIM)
     write(tmp_path, ("Experiment A: networks", "a < b", items), ("Conclusion", "The end.", [claims]))
@@ -78,7 +78,7 @@ def test_the_folder_holds_the_same_as_markdown_csv_and_latex(out):
         pd.testing.assert_frame_equal(store.load_table(out, f"{folder}/report_f1.csv"), TABLE)
     latex = (out / "report/tables/report_f1.tex").read_text()
     assert r"\toprule" in latex and r"\begin{tabular}{lrr}" in latex and r"Rods \& rings & 0.250 & 11 \\" in latex
-    assert r"a|b\_c" in latex and r"\caption{Scores, 95 \% interval.}" in latex
+    assert r"a|b\_c" in latex and r"\caption{Scores, 95 \% interval of a\_b.}" in latex
     assert r"\begin{tabular}{p{4cm}r}" in (out / "report/tables/report_claims.tex").read_text()
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from hpa_lib import paths, store
-from hpa_lib.decisions import bootstrap
+from hpa_lib.decisions import bootstrap, thresholds
 from hpa_lib.reporting import report, study
 
 HEADINGS = ["Data", "Preprocessing", "Models", "Experiment A: three classifiers", "Experiment B1: class weights"]
@@ -84,6 +84,20 @@ def test_other_numbers_of_the_study_are_on_the_page(out, tmp_path):
     page = report.write(copy, bootstrap=50, study_file=tmp_path / "study.json").read_text()
     for number in ("0.777", "0.666"):
         assert number in page and number not in (out / "report.html").read_text()
+
+
+def test_captions_name_our_runs_and_no_table_repeats_them(out):
+    items = [item for make in report.SECTIONS for item in make(report.load(out, bootstrap=50)).items]
+    assert not [item.name for item in items if item.table is not None and "runs" in item.table]
+    captions = {item.name: item.caption for item in items}
+    assert captions["study_class_weights"] == (
+        "Class weights. Ours: densenet-rgby-sqrt against densenet-rgby-none (DenseNet-like CNN)."
+    )
+    assert captions["study_thresholds"] == "Thresholds. Ours: mean over all runs, n = 2 (the study's networks)."
+
+
+def test_each_way_to_choose_thresholds_is_explained_in_a_sentence():
+    assert report.WAYS.keys() == thresholds.CANDIDATES.keys()
 
 
 def test_each_table_is_traced_to_the_probabilities_that_it_was_made_of(out):

@@ -13,6 +13,10 @@ from hpa_lib.reporting import tables
 RUNS = {"densenet-rgby-none": 0.9, "densenet-rgby-sqrt": 1.0, "resnet18-rgby-sqrt": 1.5}
 
 
+def record(out, judged):
+    return tables.record_table({run: store.load_json(out, f"runs/{run}/result.json") for run in judged}, judged)
+
+
 @pytest.fixture(scope="module")
 def judged(out):
     return tables.load_judged(out)
@@ -27,7 +31,7 @@ def out(tmp_path_factory):
 
 
 def test_scores_come_from_the_stored_holdout(out, judged):
-    table = tables.run_table(out, judged).set_index("run")
+    table = record(out, judged).set_index("run")
     ids, probs = store.load_probs(out, "resnet18-rgby-sqrt", "holdout")
     labels, _ = store.load_truth(out, ids)
     row = table.loc["resnet18-rgby-sqrt"]
@@ -65,11 +69,11 @@ def test_without_a_holdout_nothing_is_scored_on_the_images_it_was_tuned_on(tmp_p
 
 
 def test_a_run_is_compared_with_its_twin_without_weights_only(out, judged):
-    table = tables.weights_table(out, judged, draws=50)
+    table = tables.weights_table(record(out, judged), judged, draws=50)
     assert table[["model", "class weights", "seeds"]].values.tolist() == [["densenet", "sqrt", 1]]
     row = table.iloc[0]
     assert row["gain"] == pytest.approx(row["with"] - row["without"]) and row["low"] <= row["gain"] <= row["high"]
-    runs = tables.run_table(out, judged).set_index("run")["F1 at .5, unfilled"]
+    runs = record(out, judged).set_index("run")["F1 at .5, unfilled"]
     assert row["gain, unfilled"] == pytest.approx(runs["densenet-rgby-sqrt"] - runs["densenet-rgby-none"])
     halves = [judged[run]["half"] for run in ("densenet-rgby-sqrt", "densenet-rgby-none")]
     labels, groups = judged["densenet-rgby-sqrt"]["labels"], judged["densenet-rgby-sqrt"]["groups"]
@@ -81,7 +85,8 @@ def test_runs_predicted_with_other_turns_are_no_twins(out, tmp_path):
     folder = shutil.copytree(out, tmp_path / "out")
     result = store.load_json(folder, "runs/densenet-rgby-sqrt/result.json")
     store.save_json(folder, "runs/densenet-rgby-sqrt/result.json", result | {"tta": 8})
-    assert tables.weights_table(folder, tables.load_judged(folder), draws=10).empty
+    judged = tables.load_judged(folder)
+    assert tables.weights_table(record(folder, judged), judged, draws=10).empty
 
 
 def test_twins_of_several_seeds_make_one_row_whose_interval_contains_the_seeds(out, tmp_path):
@@ -100,7 +105,7 @@ def test_twins_of_several_seeds_make_one_row_whose_interval_contains_the_seeds(o
     decision["runs"] |= store.digest_runs(folder, new)
     store.save_json(folder, "decisions/thresholds.json", decision)
     judged = tables.load_judged(folder)
-    row = tables.weights_table(folder, judged, draws=50).set_index("model").loc["densenet"]
+    row = tables.weights_table(record(folder, judged), judged, draws=50).set_index("model").loc["densenet"]
     gains = [
         metrics.macro_f1(judged[f"densenet-rgby-sqrt{end}"]["labels"], judged[f"densenet-rgby-sqrt{end}"]["half"])
         - metrics.macro_f1(judged[f"densenet-rgby-none{end}"]["labels"], judged[f"densenet-rgby-none{end}"]["half"])
@@ -112,7 +117,7 @@ def test_twins_of_several_seeds_make_one_row_whose_interval_contains_the_seeds(o
 
 
 def test_thresholds_table_and_summary_agree_with_the_runs(out, judged):
-    runs = tables.run_table(out, judged)
+    runs = record(out, judged)
     tuned = tables.thresholds_table(judged, draws=50)
     assert tuned["tuned"].tolist() == runs["F1 tuned"].tolist() and tuned["at .5"].tolist() == runs["F1 at .5"].tolist()
     assert tuned["gain"].to_numpy() == pytest.approx((runs["F1 tuned"] - runs["F1 at .5"]).to_numpy())
@@ -130,7 +135,7 @@ def test_thresholds_table_and_summary_agree_with_the_runs(out, judged):
 
 
 def test_rare_table_counts_labels_and_predictions(out, judged):
-    table = tables.rare_table(out, judged, number=4)
+    table = tables.rare_table(judged, tables.rarest_classes(out, 4))
     _, labels, _, folds = store.load_split(out)
     assert len(table) == 4 and table.columns.tolist() == ["class", "true", *RUNS]
     rarest = np.argsort(labels[folds >= 0].sum(axis=0), kind="stable")[:4]
