@@ -38,6 +38,7 @@ The map of the library, in the order in which the data flows::
     training/streamed           the training macro F1, counted while an epoch runs
     training/checkpoints        resuming after a kill
     training/predict            images -> probabilities, test-time augmentation
+    training/explain            what in an image speaks for a label, and whether that is the true structure
     training/recipes            named recipes and the defaults of all training parameters
     training/runs               one training run, from its parameters to what is stored
 
@@ -61,6 +62,7 @@ The map of the library, in the order in which the data flows::
     figures/learning            class weights, learning curves, scores per class
     figures/decisions           thresholds, calibration, ensembles
     figures/classical           the baseline without a network
+    figures/explanations        heat maps, and how much of them is on the structure
 
     reporting/label_statistics  numbers behind notebook 01
     reporting/tables            what a run set has stored, as tables

@@ -87,7 +87,7 @@ def draw(seed, index, labels, size=512, um_per_px=0.32, *, protein=None, dark=Fa
 
 
 def is_visible(canvas: np.ndarray, label: int, um_per_px: float) -> bool:
-    """True when the structure (canvas above ``STRUCTURE``) covers at least the label's evidence area within the frame."""
+    """True when the structure (canvas above ``STRUCTURE``) covers at least the label's evidence area in the frame."""
     return np.count_nonzero(canvas > STRUCTURE) * um_per_px**2 >= PATTERNS[label].evidence_um2
 
 

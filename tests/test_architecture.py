@@ -26,9 +26,9 @@ ARROWS = {  # folder -> the folders that it may import
 # In hpa_lib (14, and since __main__ grew beyond one file, commands/), in a folder, between folders.
 MOST_ENTRIES, MOST_FILES, MOST_ARROWS = 15, 12, 13
 ONLY_IN = {  # package -> the folders or files that may name it
-    "tensorflow": {"training/device.py", "models/layers.py", "models/tensor_files.py"},
+    "tensorflow": {"training/device.py", "training/explain.py", "models/layers.py", "models/tensor_files.py"},
     "keras": {"models", "training"},
-    "jax": {"training/device.py"},
+    "jax": {"training/device.py", "training/explain.py"},
     "torch": set(),
     "imgaug": {"training/augment.py"},
     "kornia_rs": {"data/png.py"},

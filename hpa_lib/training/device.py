@@ -1,6 +1,6 @@
 """Where the network runs, in which precision, and the values that follow from it.
 
-TensorFlow is named here, in ``models.layers`` and where weight files are read, and nowhere else.
+TensorFlow is named here, in ``models.layers``, in ``explain`` and where weight files are read, and nowhere else.
 """
 
 import contextlib
