@@ -29,7 +29,7 @@ def heat_maps(
     columns = min(len(images), 2)
     rows = -(-len(images) // columns)
     width = style.DOUBLE if columns == 2 else style.SINGLE
-    fig, grid = style.new_figure(width, 1 + 2 * rows, nrows=rows, ncols=2 * columns, squeeze=False)
+    fig, grid = style.new_figure(width, 0.7 + 2 * rows, nrows=rows, ncols=2 * columns, squeeze=False)
     for ax in grid.flat:
         ax.axis("off")
     for number, (image, title) in enumerate(zip(images, titles, strict=True)):
@@ -38,6 +38,7 @@ def heat_maps(
         left.set_title(title, fontsize=8)
         right.imshow(micrographs.to_rgb(image[..., [1]], np.ones((1, 3))))
         right.imshow(maps[number], cmap="inferno", alpha=0.6, vmin=0, vmax=max(maps[number].max(), 1e-12))
+        right.set_title("" if maps[number].any() else "nothing speaks for it", fontsize=8)
         if masks is not None:
             right.contour(masks[number], [0.5], colors=style.COLORS["sky"], linewidths=0.7)
     text = (
@@ -68,11 +69,9 @@ def localisation(table: pd.DataFrame, synthetic: bool = False) -> Figure:
         ax.set(xscale="log", xlim=(lowest, 1.5), ylim=(len(classes) - 0.4, -0.6), yticks=range(len(classes)))
         ax.tick_params(labelsize=7.5)
         ax.grid(axis="y", linewidth=0.5)
-    fig.supylabel("")
-    axes[0, len(methods) // 2].set_xlabel("share of the map on the structure (log scale)", fontsize=8)
+    axes[0, len(methods) // 2].set_xlabel("share on the structure (log scale)", fontsize=8)
     fig.legend(
         *axes[0, 0].get_legend_handles_labels(), loc="outside upper left", fontsize=7.5, ncols=min(len(methods), 2)
     )
-    fields = " to ".join(str(number) for number in sorted({table["images"].min(), table["images"].max()}))
-    text = f"Lines: 95 % bootstrap intervals over {fields} fields per class."
+    text = f"Lines: 95 % bootstrap intervals over {table['images'].min()} fields per class or more."
     return style.caption(fig, text, synthetic)
