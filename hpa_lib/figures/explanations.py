@@ -69,9 +69,9 @@ def localisation(table: pd.DataFrame, synthetic: bool = False) -> Figure:
         ax.set(xscale="log", xlim=(lowest, 1.5), ylim=(len(classes) - 0.4, -0.6), yticks=range(len(classes)))
         ax.tick_params(labelsize=7.5)
         ax.grid(axis="y", linewidth=0.5)
-    axes[0, len(methods) // 2].set_xlabel("share on the structure (log scale)", fontsize=8)
+    axes[0, len(methods) // 2].set_xlabel("share on the structure (log)", fontsize=8)
     fig.legend(
         *axes[0, 0].get_legend_handles_labels(), loc="outside upper left", fontsize=7.5, ncols=min(len(methods), 2)
     )
-    text = f"Lines: 95 % bootstrap intervals over {table['images'].min()} fields per class or more."
+    text = f"Lines: 95 % bootstrap intervals over {table['images'].min()} or more fields per class."
     return style.caption(fig, text, synthetic)
