@@ -29,7 +29,6 @@ The map of the library, in the order in which the data flows::
     models/tensor_files         weight files -> arrays, without running code
     models/summary              blocks, parameters and arithmetic of a model
 
-    training/startup            TensorFlow without its start-up lines
     training/device             device, precision, and the values chosen by them
     training/augment            augmentation and mixing
     training/imbalance          class weights and sampling weights
@@ -39,6 +38,7 @@ The map of the library, in the order in which the data flows::
     training/streamed           the training macro F1, counted while an epoch runs
     training/checkpoints        resuming after a kill
     training/predict            images -> probabilities, test-time augmentation
+    training/explain            what in an image speaks for a label, and whether that is the true structure
     training/recipes            named recipes and the defaults of all training parameters
     training/runs               one training run, from its parameters to what is stored
 
@@ -62,6 +62,7 @@ The map of the library, in the order in which the data flows::
     figures/learning            class weights, learning curves, scores per class
     figures/decisions           thresholds, calibration, ensembles
     figures/classical           the baseline without a network
+    figures/explanations        heat maps, and how much of them is on the structure
 
     reporting/label_statistics  numbers behind notebook 01
     reporting/tables            what a run set has stored, as tables
@@ -86,12 +87,13 @@ and Windows the library can be imported, and requirements.lock holds what they n
 there yet. Windows has no make: use pip.
 """
 
+import contextlib
+import importlib.util
 import os
+import subprocess
 import sys
 import types
 from pathlib import Path
-
-from hpa_lib.training import startup
 
 RENAMED = {  # modules of version 0.1 -> what they are called now
     "labels": "atlas",
@@ -108,6 +110,55 @@ RENAMED = {  # modules of version 0.1 -> what they are called now
     "figures.imbalance": "figures.eda",
     "figures.training": "figures.learning",
 }
+
+# At its first import, and when it first looks for GPUs, TensorFlow's C++ code writes lines that are no errors, which a
+# notebook shows in red: information before TF_CPP_MIN_LOG_LEVEL is in force, and the lack of a GPU driver. This leaves
+# them out. Another process reads, so that the last words of a process that aborts are passed on too.
+FILTER = r"""
+import re, sys
+startup = re.compile(
+    rb"WARNING: All log messages before absl|I0000 |E0000 .* failed call to cuInit: .*UNKNOWN ERROR \(303\)"
+)
+for line in sys.stdin.buffer:
+    if line.strip() and not startup.match(line):
+        sys.stderr.buffer.write(line)
+        sys.stderr.buffer.flush()
+"""
+
+
+@contextlib.contextmanager
+def without_startup_lines():
+    """Leave ``FILTER``'s lines out of what is written to standard error, also by C++ code, and pass on all others."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    reader = subprocess.Popen([sys.executable, "-S", "-E", "-c", FILTER], stdin=subprocess.PIPE, stderr=kept)
+    os.dup2(reader.stdin.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        reader.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a process started meanwhile may hold the pipe
+            reader.wait(timeout=5)
+
+
+class QuietTensorFlow:
+    """An entry of ``sys.meta_path`` that runs the first import of TensorFlow in ``without_startup_lines``.
+
+    A class because Python asks for one. Keras imports TensorFlow, and any module may be the first to import Keras.
+    """
+
+    def find_spec(self, name, path=None, target=None):
+        """The spec of TensorFlow with a quiet loader; None, so that Python looks on, for every other module."""
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None:
+            spec.loader.exec_module = without_startup_lines()(spec.loader.exec_module)
+        return spec
 
 
 def refuse_moved(name: str, path=None, target=None) -> None:
@@ -126,7 +177,7 @@ def refuse_moved(name: str, path=None, target=None) -> None:
 # newer, though others gain too (bench/README.md). A value that is already set is kept.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
-sys.meta_path.insert(0, startup.QuietTensorFlow())
+sys.meta_path.insert(0, QuietTensorFlow())
 sys.meta_path.append(types.SimpleNamespace(find_spec=refuse_moved))
 
 __version__ = "0.2.0"

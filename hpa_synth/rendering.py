@@ -9,6 +9,7 @@ from hpa_synth import drawing, geometry, imaging, placing, rasters, reference
 from hpa_synth.field import Field, make_field
 from hpa_synth.patterns import PATTERNS
 
+STRUCTURE = 0.3  # brightness of a canvas from which a pixel counts as structure
 ATTEMPTS = 24  # geometries tried until every label's structure is in the frame
 WHOLE_FIELD = (16, 21, 22)  # labels whose structure is between or round cells: no per-cell brightness
 PROTEIN_STREAM, VARIANT_STREAM, LABEL_STREAM = 1, 2, 3  # keep the random streams of one seed apart
@@ -86,8 +87,8 @@ def draw(seed, index, labels, size=512, um_per_px=0.32, *, protein=None, dark=Fa
 
 
 def is_visible(canvas: np.ndarray, label: int, um_per_px: float) -> bool:
-    """True when the structure (canvas above .3) covers at least the label's evidence area within the frame."""
-    return np.count_nonzero(canvas > 0.3) * um_per_px**2 >= PATTERNS[label].evidence_um2
+    """True when the structure (canvas above ``STRUCTURE``) covers at least the label's evidence area in the frame."""
+    return np.count_nonzero(canvas > STRUCTURE) * um_per_px**2 >= PATTERNS[label].evidence_um2
 
 
 def make_protein(seed: int, protein: int, labels: list[int], dark: bool) -> Protein:

@@ -65,14 +65,14 @@ def branches(model: keras.Model, block: str) -> list[list[str]]:
     meeting = [layer for layer in members.values() if isinstance(layer, layers.Add | layers.Concatenate)]
     if not members:
         raise ValueError(f"{model.name} has no block {block!r}: use one of {', '.join(_group(model))}")
-    parents = _parents(model)
-    ends = parents[meeting[0].name] if meeting else list(members)[-1:]  # of a dense block the first of many meetings
+    sources = parents(model)
+    ends = sources[meeting[0].name] if meeting else list(members)[-1:]  # of a dense block the first of many meetings
     found = []
     for name in ends:
         chain = []
-        while name in members and len(parents[name]) == 1:
+        while name in members and len(sources[name]) == 1:
             chain.append(_label(members[name]))
-            name = parents[name][0]
+            name = sources[name][0]
         found.append([label for label in reversed(chain) if label])
     return found
 
@@ -145,19 +145,19 @@ def _describe(members: list) -> str:
     return "; ".join(f"{count} x {label}" if count > 1 else label for label, count in counted)
 
 
-def _parents(model: keras.Model) -> dict[str, list[str]]:
+def parents(model: keras.Model) -> dict[str, list[str]]:
     """The names of the layers that feed each layer, from the model's own configuration."""
     return {
-        layer["name"]: [name for node in layer["inbound_nodes"] for name in _sources(node)]
+        layer["name"]: [name for node in layer["inbound_nodes"] for name in _names_in(node)]
         for layer in model.get_config()["layers"]
     }
 
 
-def _sources(node) -> list[str]:
+def _names_in(node) -> list[str]:
     if isinstance(node, dict):
         if "keras_history" in node:
             return [node["keras_history"][0]]
-        return [name for value in node.values() for name in _sources(value)]
+        return [name for value in node.values() for name in _names_in(value)]
     if isinstance(node, list | tuple):
-        return [name for value in node for name in _sources(value)]
+        return [name for value in node for name in _names_in(value)]
     return []

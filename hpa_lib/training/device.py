@@ -1,6 +1,6 @@
 """Where the network runs, in which precision, and the values that follow from it.
 
-TensorFlow is named here, in ``models.layers`` and where weight files are read, and nowhere else.
+TensorFlow is named here, in ``models.layers``, in ``explain`` and where weight files are read, and nowhere else.
 """
 
 import contextlib
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import keras
 
+import hpa_lib
 from hpa_lib.data import parallel
-from hpa_lib.training import startup
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")  # CPU flags: hardware for bfloat16 products
@@ -121,7 +121,7 @@ def _gpus() -> list[tuple[str, float]]:
         return [(gpu.device_kind, float(getattr(gpu, "compute_capability", 0) or 0)) for gpu in found]
     import tensorflow as tf
 
-    with startup.without_startup_lines():
+    with hpa_lib.without_startup_lines():
         found = tf.config.list_physical_devices("GPU")
     for gpu in found:
         with contextlib.suppress(RuntimeError):  # too late once a model ran in this process: the first call counts
