@@ -7,15 +7,11 @@ turn it into what the network expects, so a saved model needs no side knowledge:
 * ``normalise`` is (pixel - mean) / std for each channel.
 """
 
-from collections.abc import Callable
-
 import keras
 import numpy as np
 from keras import ops
 
 CHANNEL_MODES = {"rgby": 4, "rgb": 3, "rgb_merge": 3}  # mode -> number of channels that the network sees
-YELLOW_MODES = ("mean", "red")
-
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in 0..1, as torchvision, timm and Keras' DenseNet121 expect
 IMAGENET_STD = (0.229, 0.224, 0.225)
 BATCH_NORM_MOMENTUM = 0.9  # moving averages settle within tens of steps, which short training runs need
@@ -98,9 +94,6 @@ def open_image(image_size: int, channels: str, mean, std):
 
     Returns:
         ``inputs`` uint8 (N, S, S, 4), ``image`` float32 (N, S, S, 3 or 4).
-
-    Raises:
-        ValueError: an unknown channel mode.
     """
     if channels not in CHANNEL_MODES:
         raise ValueError(f"channels {channels!r}: use one of {', '.join(CHANNEL_MODES)}")
@@ -113,7 +106,7 @@ def open_image(image_size: int, channels: str, mean, std):
 
 
 def check_size(model_name: str, image_size: int, smallest: int) -> None:
-    """Nothing, or a ValueError when ``image_size`` (pixels) leaves no pixel after the last pooling."""
+    """Refuse an ``image_size`` (pixels) that leaves no pixel after the last pooling."""
     if image_size < smallest:
         raise ValueError(f"image_size {image_size} is too small for {model_name}: use {smallest} pixels or more")
 
@@ -128,43 +121,16 @@ def classify(features, num_labels: int):
     return keras.layers.Dense(num_labels, dtype="float32", name="logits")(features)
 
 
-def inflate(kernel: np.ndarray, yellow: str = "mean", rescale: bool = False) -> np.ndarray:
-    """A 4-channel kernel from a 3-channel one: the three are kept, yellow is made of them.
+def inflate(kernel: np.ndarray, channels: int) -> np.ndarray:
+    """A kernel of 3 input ``channels`` (height, width, 3, filters) for 4: yellow gets the mean of red and green.
 
-    Identities: without ``rescale``, a normalised yellow of 0 (which is an image without yellow) gives the 3-channel
-    result exactly. With it all four filters are multiplied by 3/4, so that four channels drive the next layer about as
-    hard as three did; without yellow the convolution then gives 3/4 of the 3-channel result.
-
-    Args:
-        kernel: float (height, width, 3, filters), its input channels R, G, B.
-        yellow: ``"mean"`` of the red and the green filters, or a copy of ``"red"``.
-        rescale: see above.
-
-    Returns:
-        float (height, width, 4, filters).
-
-    Raises:
-        ValueError: an unknown ``yellow``, or not 3 channels.
+    A normalised yellow of 0, which is an image without yellow, gives the 3-channel result exactly. Other kernels, and
+    those for 3 channels, stay as they are.
     """
-    if yellow not in YELLOW_MODES:
-        raise ValueError(f"yellow {yellow!r}: use one of {', '.join(YELLOW_MODES)}")
-    if kernel.shape[2] != 3:
-        raise ValueError(f"the stem's kernel {kernel.shape} has {kernel.shape[2]} input channels: inflate takes 3")
-    red, green, blue = np.split(kernel, 3, axis=2)
-    fourth = (red + green) / 2 if yellow == "mean" else red
-    inflated = np.concatenate([red, green, blue, fourth], axis=2)
-    return inflated * 0.75 if rescale else inflated
-
-
-def fit_channels(channels: int, yellow: str, rescale: bool) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that inflates a 3-channel kernel where the model has 4 ``channels``, and else leaves it alone."""
-
-    def fit(kernel: np.ndarray) -> np.ndarray:
-        if channels == 4 and kernel.shape[2] == 3:
-            return inflate(kernel, yellow, rescale)
+    if channels != 4 or kernel.shape[2] != 3:
         return kernel
-
-    return fit
+    red, green, _ = np.split(kernel, 3, axis=2)
+    return np.concatenate([kernel, (red + green) / 2], axis=2)
 
 
 def as_is(tensor: np.ndarray) -> np.ndarray:
@@ -196,11 +162,8 @@ def _normalise_fused(layer, inputs, training: bool):
     beta = tf.cast(layer.beta, tf.float32) if layer.center else tf.zeros(filters)
     fused = tf.compat.v1.nn.fused_batch_norm
     if not training:
-        moments = {
-            "mean": tf.cast(layer.moving_mean, tf.float32),
-            "variance": tf.cast(layer.moving_variance, tf.float32),
-        }
-        return fused(inputs, gamma, beta, **moments, epsilon=layer.epsilon, is_training=False)[0]
+        moments = (tf.cast(moment, tf.float32) for moment in (layer.moving_mean, layer.moving_variance))
+        return fused(inputs, gamma, beta, *moments, epsilon=layer.epsilon, is_training=False)[0]
     outputs, mean, variance = fused(inputs, gamma, beta, epsilon=layer.epsilon, is_training=True)
     count = tf.cast(tf.size(inputs) // filters, tf.float32)
     variance = variance * (count - 1) / count  # the kernel divides by count - 1, Keras by count
