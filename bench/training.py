@@ -8,8 +8,9 @@ constant batch. *fit* is ``model.fit`` on batches from a memory-mapped cache, wi
 *wait* the longest time from the end of an epoch's last step until ``fit`` returned, in steps. Each network runs in
 float32 and in bfloat16, in a process of its own; `bare` and `fit` take turns in it. The precision that
 ``device.setup("auto")`` chooses here is marked with a star; a CPU without products in bfloat16 is left at float32, and
-so is PyTorch on it. PyTorch (left out where it is not installed) trains the very same network, see torch_twin.py, in a
-process without TensorFlow: the two crash side by side.
+so is PyTorch on it. *Plain norm* has Keras's own BatchNormalization in place of the fused one of
+``hpa_lib/models/layers.py``. PyTorch (left out where it is not installed) trains the very same network, see
+torch_twin.py, in a process without TensorFlow: the two crash side by side.
 """
 
 import argparse
@@ -73,6 +74,16 @@ def measure_keras(name: str, precision: str, options) -> dict:
                 rates["fit"].append(options.epochs * count / (ended - middle))
     medians = {kind: statistics.median(values) for kind, values in rates.items()}
     return medians | {"wait": max(waits[options.epochs :]) * medians["bare"] / options.batch}
+
+
+def measure_plain_norm(name: str, precision: str, options) -> dict:
+    """``measure_keras`` with Keras's own BatchNormalization."""
+    import keras
+
+    from hpa_lib.models import layers
+
+    layers.BatchNorm.call = keras.layers.BatchNormalization.call
+    return measure_keras(name, precision, options)
 
 
 def hand_over(name: str, options) -> dict:
@@ -188,6 +199,7 @@ def ratio(rates: dict, rate: str, other: str, words: str) -> str:
 
 MEASURES = {
     "keras": measure_keras,
+    "plain_norm": measure_plain_norm,
     "hand_over": hand_over,
     "torch": measure_torch,
     "augmentation": measure_augmentation,
@@ -199,14 +211,16 @@ def report_network(name: str, given: list[str]):
     """Print a network's rows: Keras in each precision, then PyTorch where it is installed."""
     bare, auto = {}, in_child(__file__, "--measure", f"precision:{name}")
     chosen = auto.get("chosen", "float32")
-    for precision in ("float32", "mixed_bfloat16") if auto.get("fast") else ("float32",):
-        row = in_child(__file__, *given, "--measure", f"keras:{name}:{precision}")
+    precisions = ("float32", "mixed_bfloat16") if auto.get("fast") else ("float32",)
+    for kind, precision in [*(("keras", precision) for precision in precisions), ("plain_norm", chosen)]:
+        row = in_child(__file__, *given, "--measure", f"{kind}:{name}:{precision}")
         if row:
-            bare[precision] = row["bare"]
-            mark = " *" if precision == chosen else ""
-            line = f"{name:<14}{'Keras ' + precision + mark:<30}{row['bare']:>11.1f}{row['fit']:>11.1f}"
+            rate, other = (precision, "float32") if kind == "keras" else ("plain norm", chosen)
+            bare[rate] = row["bare"]
+            mark = " *" if rate == chosen else ""
+            line = f"{name:<14}{'Keras ' + rate + mark:<30}{row['bare']:>11.1f}{row['fit']:>11.1f}"
             line += f"{row['fit'] / row['bare']:>10.2f}{row['wait']:>7.1f}"
-            print(line + ratio(bare, precision, "float32", "x float32"), flush=True)
+            print(line + ratio(bare, rate, other, f"x {other}"), flush=True)
     if not importlib.util.find_spec("torch"):
         return
     with tempfile.TemporaryDirectory() as folder:

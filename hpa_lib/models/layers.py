@@ -143,8 +143,8 @@ class BatchNorm(keras.layers.BatchNormalization):
     """``keras.layers.BatchNormalization`` with the same arguments, weights and results, in one pass under TensorFlow.
 
     Keras 3 writes it as a dozen elementwise operations in float32. XLA fuses them (JAX, GPUs), plain TensorFlow on a
-    CPU does not, and there they take more of a training step than the convolutions (``bench/norm.py``). TensorFlow's
-    fused kernel computes the same numbers; ``tests/models/test_norm.py`` holds the two against each other.
+    CPU does not, and there they take more of a training step than the convolutions. TensorFlow's fused kernel computes
+    the same numbers (``tests/models/test_norm.py``); ``bench/training.py`` measures what it brings.
     """
 
     def call(self, inputs, training=None, mask=None):

@@ -172,7 +172,7 @@ def cut(path, target, share):
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
 def test_truncated_files_are_refused_and_change_nothing(share, tmp_path):
-    for make, load, path, _ in CASES.values():
+    for make, load, path in CASES.values():
         model = make()
         before = model.get_weights()
         broken = cut(path, tmp_path / f"{share}{path.suffix}", share)
