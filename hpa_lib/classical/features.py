@@ -180,7 +180,7 @@ def load(out: Path, part: str, size: int, workers: int | None = None) -> tuple[n
     """Ids str (N,) and features float32 (N, 59) of a part cached at ``size`` px.
 
     They are read from ``cache/features_<part>_<size>.npz``, and measured where that is missing, or was made of other
-    images or by another ``VERSION``.
+    images or by another ``VERSION``. A FileNotFoundError says that notebook 00 has not cached this size.
     """
     folder = Path(out) / "cache" / f"{part}_{size}"
     path = folder.with_name(f"features_{folder.name}.npz")

@@ -57,7 +57,7 @@ def load_parts(out: Path, size: int, fold: int, workers: int | None = None) -> d
     Args:
         out: the run set, in which notebook 00 has run.
         size: side of the cached images in px.
-        fold: the fold that validates.
+        fold: the fold that validates; a ValueError where the split has no such fold.
         workers: processes that measure; by default one per core.
     """
     ids, labels, groups, folds = store.load_split(out)
@@ -104,7 +104,7 @@ def cross_validate(train: Part, runs: Sequence[str], seed: int = 0) -> pd.DataFr
 
     Args:
         train: the training part; a group is never parted.
-        runs: model and class weights, such as ``["logistic-none", "trees-none"]``.
+        runs: model and class weights, such as ``["logistic-none", "trees-none"]``; others are a ValueError.
         seed: of the folds and the trees.
 
     Returns:

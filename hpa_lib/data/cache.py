@@ -47,7 +47,6 @@ def build(
         size: side of the cached images in pixels, at most that of the sources.
         cache_dir: the folder that holds the caches.
         workers: processes that decode, fewer where there is little to do; by default one per core.
-        progress: show a bar.
         absent: channels that the data set lacks (``kaggle.list_absent_channels``): the cache holds zeros for them.
 
     Returns:
@@ -117,11 +116,7 @@ def list_sizes(size: int, more: str = "") -> list[int]:
 
 
 def read_image(data: Path, part: str, image_id: str, size: int, absent: Iterable[str] = ()) -> np.ndarray:
-    """One image from its four files, reduced by area averaging: uint8 (size, size, 4) in the order R, G, B, Y.
-
-    Raises:
-        ValueError: ``image_files.inspect_image`` finds that the image cannot be used.
-    """
+    """One image from its four files, reduced by area averaging: uint8 (size, size, 4) in the order R, G, B, Y."""
     image = image_files.inspect_image(data, part, image_id, size, absent)
     for finding in image.findings:
         if finding.severity == "error":
@@ -136,15 +131,9 @@ def _describe(data: Path, ids: list[str], part: str, size: int, absent: list[str
         raise ValueError(f"no Ids to cache for part {part!r}: check the data folder {data}")
     if size < 1:
         raise ValueError(f"size {size}: use a side in pixels, such as 128")
-    return {
-        "version": VERSION,
-        "part": part,
-        "size": size,
-        "resize": "area",
-        "channels_missing": absent,
-        "source": _stamp(data, ids, part, absent),
-        "ids": ids,
-    }
+    source = _stamp(data, ids, part, absent)
+    how = {"version": VERSION, "part": part, "size": size, "resize": "area", "channels_missing": absent}
+    return how | {"source": source, "ids": ids}
 
 
 def _stamp(data: Path, ids: list[str], part: str, absent: list[str]) -> str:

@@ -47,8 +47,7 @@ def check(
         findings.append(Finding("train/, test/", f"no {absent[0]} files", remedy, "note", "train"))
     look = functools.partial(_check_chunk, folder, size, absent, quick)
     for part, ids in ids_of.items():
-        if ids:
-            findings += _check_part(folder, part, ids, look, workers, progress)
+        findings += _check_part(folder, part, ids, look, workers, progress) if ids else []
     return pd.DataFrame(_merge_alike(findings), columns=Finding._fields, dtype=str)
 
 
@@ -177,22 +176,22 @@ def _check_chunk(folder: Path, size: int, absent: list[str], quick: bool, chunk:
     part, ids = chunk
     findings, shapes = [], {}
     for image_id in ids:
-        image = image_files.inspect_image(folder, part, image_id, size, absent, quick)
-        findings += image.findings
-        shapes[image_id] = image.shape
+        _, shapes[image_id], found = image_files.inspect_image(folder, part, image_id, size, absent, quick)
+        findings += found
     return findings, shapes
 
 
 def _explain_nothing(folder: Path, part: str, ids: list[str]) -> Finding:
     """The finding about a part without any of the files that its table asks for."""
-    wanted = f"none of its {len(ids):,} images is there ({ids[0]}_green.png and so on)"
-    found = layout.explain_part(folder, part)
+    problem = f"none of its {len(ids):,} images is there ({ids[0]}_green.png and so on)"
+    remedy = "unpack the archive there, or work on the label table alone (notebook 01)"
     if part == "test" and not _has_images(folder, part):
-        return Finding("test/", wanted, kaggle.NO_SUBMISSION, "note", part)
-    problem, remedy = found or ("", "unpack the archive there, or work on the label table alone (notebook 01)")
-    problem = f"{wanted}, but {problem}" if problem else wanted
-    severity = "stop" if part == "train" else "error"
-    return Finding(f"{part}/", problem, remedy, severity, part, " ".join(ids) if part == "test" else "")
+        return Finding("test/", problem, kaggle.NO_SUBMISSION, "note", part)
+    found = layout.explain_part(folder, part)
+    if found:
+        problem, remedy = f"{problem}, but {found[0]}", found[1]
+    severity, dropped = ("stop", "") if part == "train" else ("error", " ".join(ids))
+    return Finding(f"{part}/", problem, remedy, severity, part, dropped)
 
 
 def _shape_findings(part: str, shapes: dict) -> list[Finding]:

@@ -90,10 +90,9 @@ def read_groups(path: str | Path, ids: Iterable[str]) -> np.ndarray:
 
 
 def scan_groups(path: Path, ids: list[str]) -> tuple[dict[str, str], list[Finding]]:
-    """The text of the group of each Id that has just one (``""`` for a blank cell), and the findings about the table.
+    """The text of the group of each Id that has just one (``""`` for a blank cell), and findings about the table.
 
-    Raises:
-        ValueError: the file cannot be read as such a table.
+    A ValueError where the file cannot be read as such a table.
     """
     rows, traits = csv_rows.read_rows(path, "group")
     findings = _trait_findings(path.name, "train", traits)
@@ -130,8 +129,7 @@ def scan(path: Path, part: str) -> tuple[list[csv_rows.Row], list[Finding]]:
         targets[row.id].add(frozenset(row.text.split()) if part == "train" else "")
     good = []
     for row in rows:
-        has_conflict = len(targets[row.id]) > 1
-        problem = _row_problem(row, part, lines[row.id], has_conflict)
+        problem = _row_problem(row, part, lines[row.id], len(targets[row.id]) > 1)
         if problem:
             findings.append(Finding(f"{path.name} line {row.line} (Id {row.id[:100]!r})", *problem, part=part))
         else:
@@ -236,9 +234,8 @@ def list_files(folder: Path) -> dict[str, int]:
     sizes = {}
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not entry.name.startswith("."):
-                try:
-                    sizes[entry.name] = entry.stat().st_size
-                except OSError:
-                    sizes[entry.name] = -1
-    return sizes
+            try:
+                sizes[entry.name] = entry.stat().st_size
+            except OSError:
+                sizes[entry.name] = -1
+    return {name: size for name, size in sizes.items() if not name.startswith(".")}

@@ -89,7 +89,7 @@ def open_image(image_size: int, channels: str, mean, std):
 
     Args:
         image_size: pixels, the side of the square image.
-        channels: a key of ``CHANNEL_MODES``.
+        channels: a key of ``CHANNEL_MODES``; a ValueError names them.
         mean, std: three numbers for R, G, B, in pixel units (0..255).
 
     Returns:

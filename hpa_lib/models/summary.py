@@ -51,7 +51,7 @@ def branches(model: keras.Model, block: str) -> list[list[str]]:
     """The branches that meet at the end of a block, each a list of layers in the order of the data.
 
     An empty list is a branch without layers: a residual block's plain shortcut. A block where nothing meets is one
-    branch. ``block`` is a ``name`` of ``block_rows``.
+    branch. ``block`` is a ``name`` of ``block_rows``; a ValueError for any other.
     """
     members = {layer.name: layer for layer in _group(model).get(block, [])}
     meeting = [layer for layer in members.values() if isinstance(layer, layers.Add | layers.Concatenate)]
