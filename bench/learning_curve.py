@@ -68,10 +68,9 @@ def draw(table: pd.DataFrame, synthetic: bool):
     curves = trained.groupby(trained["model"] + ", " + trained["recipe"], sort=False)
     for look, (name, rows) in zip(style.marks(len(curves)), curves, strict=True):
         ax.plot(rows["images"], rows["macro_ap"], label=name, **look | {"linestyle": ""})
+        place = {"xytext": (6, -3), "textcoords": "offset points", "fontsize": 8}
         for row in rows.itertuples():
-            ax.annotate(
-                f"{row.epochs} epochs", (row.images, row.macro_ap), (6, -3), textcoords="offset points", fontsize=8
-            )
+            ax.annotate(f"{row.epochs} epochs", (row.images, row.macro_ap), **place)
     ticks = sorted(set(table["images"]))
     ax.set(xscale="log", xlabel="training images (log scale)", ylabel="macro AP on the hold-out", ylim=(0, 1))
     ax.set(xlim=(ticks[0] / 1.2, ticks[-1] * 1.6))
@@ -95,9 +94,8 @@ def main():
     parser.add_argument("--network", default="resnet18", choices=networks.MODELS)
     parser.add_argument("--recipe", default="best")
     parser.add_argument("--size", type=int, default=96, help="pixels, a cached size")
-    parser.add_argument(
-        "--points", type=read_point, nargs="*", default=[], metavar="IMAGES:EPOCHS", help="0: all images"
-    )
+    point = {"type": read_point, "metavar": "IMAGES:EPOCHS", "help": "0: all images"}
+    parser.add_argument("--points", nargs="*", default=[], **point)
     parser.add_argument("--baseline", type=int, nargs="*", default=[], metavar="IMAGES", help="further ones")
     options = parser.parse_args()
     try:

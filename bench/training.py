@@ -30,9 +30,8 @@ import hpa_lib  # noqa: F401  (before Keras: it sets what TensorFlow reads at it
 
 MODELS = ("densenet", "resnet18", "inception_v2")
 TIME_LIMIT = 900  # seconds for one measurement
-LOG_LINE = re.compile(
-    r"[IWE]\d{4} |\d{4}-\d\d-\d\d .*: [IWE] |WARNING: All log|To enable the following"
-)  # TensorFlow's
+# What TensorFlow logs:
+LOG_LINE = re.compile(r"[IWE]\d{4} |\d{4}-\d\d-\d\d .*: [IWE] |WARNING: All log|To enable the following")
 ON_CPU = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # for a GPU there is bench/models.py
 
 
@@ -172,10 +171,9 @@ def choose_precision(name: str, options) -> dict:
 def in_child(*arguments: str, **environment: str) -> dict:
     """What a measurement in a process of its own printed last; ``{}``, with the reason printed, when it failed."""
     command = [sys.executable, *arguments]
+    options = {"capture_output": True, "text": True, "timeout": TIME_LIMIT, "env": ON_CPU | environment}
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIME_LIMIT, env=ON_CPU | environment, check=False
-        )
+        done = subprocess.run(command, **options)
     except subprocess.TimeoutExpired:
         print(f"{' '.join(arguments)}: left out, not done after {TIME_LIMIT} s")
         return {}
@@ -193,7 +191,7 @@ def reason(returncode: int, stderr: str) -> str:
 
 
 def ratio(rates: dict, rate: str, other: str, words: str) -> str:
-    """How many times as fast ``one`` is as ``other``, as the last column; empty where a rate is missing."""
+    """How many times as fast ``rate`` is as ``other``, as the last column; empty where one of them is missing."""
     return f"{rates[rate] / rates[other]:>8.2f} {words}" if rate in rates and other in rates else ""
 
 
@@ -248,7 +246,8 @@ def main():
     options = parser.parse_args()
     if options.measure:
         kind, *rest = options.measure.split(":")
-        return print(json.dumps(MEASURES[kind](*rest, options)))
+        print(json.dumps(MEASURES[kind](*rest, options)))
+        return
     given = [f"--{name}={getattr(options, name)}" for name in ("size", "batch", "steps", "repeats", "epochs")]
     print(f"{options.size} px, batches of {options.batch}; * is the precision that auto chooses here")
     print(f"{'network':<14}{'with':<30}{'bare img/s':>11}{'fit img/s':>11}{'fit/bare':>10}{'wait':>7}{'ratio':>8}")
@@ -260,7 +259,6 @@ def main():
     if rates:
         print("augmentation, 224 px, one core:", {name: round(rate) for name, rate in rates.items()}, "img/s")
         print(f"exact turns / imgaug {rates['turns'] / rates['imgaug']:.1f}")
-    return None
 
 
 if __name__ == "__main__":

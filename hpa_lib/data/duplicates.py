@@ -53,7 +53,8 @@ def find_pairs(
     """
     if max_distance < 0:
         raise ValueError(f"max_distance {max_distance}: use 0 (equal hashes) or more")
-    left, right = _signs(hashes), _signs(hashes if others is None else others)
+    pair = (hashes, hashes if others is None else others)
+    left, right = (np.where(bits, np.float32(1), np.float32(-1)) for bits in pair)
     num_bits = hashes.shape[1]
     pairs, distances = [np.empty((0, 2), int)], [np.empty(0, int)]
     for start in range(0, len(left), BLOCK):
@@ -96,7 +97,3 @@ def _cosines() -> np.ndarray:
     """The first cosine waves over a thumb: float32 (8, 32)."""
     positions = (np.arange(THUMB) + 0.5) * np.pi / THUMB
     return np.cos(np.arange(WAVES)[:, None] * positions).astype(np.float32)
-
-
-def _signs(hashes: np.ndarray) -> np.ndarray:
-    return np.where(hashes, np.float32(1), np.float32(-1))

@@ -105,8 +105,7 @@ def carry_over(tuned: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.
 
 def rank_members(labels: np.ndarray, preds: Mapping[str, np.ndarray], members: Sequence[str]) -> list[str]:
     """The members by the macro F1 of their label sets, the best first."""
-    scores = {member: metrics.macro_f1(labels, preds[member]) for member in members}
-    return sorted(members, key=scores.get, reverse=True)
+    return sorted(members, key=lambda member: metrics.macro_f1(labels, preds[member]), reverse=True)
 
 
 def choose_pair(names: str, ranked: Sequence[str]) -> list[str]:
@@ -123,7 +122,6 @@ def combine_labels(
     """Unions, intersection and majority vote of the members' label sets on one part.
 
     Args:
-        preds: name -> uint8 (N, 28), all members among them.
         pair: the members of the ``union of two``.
         probs: (N, 28) in 0..1: images that the intersection or the majority leaves empty get their most probable class
             of these; None: they stay empty.

@@ -76,12 +76,8 @@ def caption(fig: Figure, text: str, synthetic: bool = False) -> Figure:
 
 def marks(number: int) -> list[dict]:
     """``number`` looks for ``ax.plot``, no two alike: colour, marker and, from the eighth on, a broken line."""
-    lines = ("-", "--", ":", "-.")
-    return [
-        {
-            "color": CYCLE[index % len(CYCLE)],
-            "marker": "osD^v<>P"[index % 8],
-            "linestyle": lines[index // len(CYCLE) % len(lines)],
-        }
-        for index in range(number)
-    ]
+    looks = []
+    for index in range(number):
+        line = ("-", "--", ":", "-.")[index // len(CYCLE) % 4]
+        looks.append({"color": CYCLE[index % len(CYCLE)], "marker": "osD^v<>P"[index % 8], "linestyle": line})
+    return looks

@@ -153,11 +153,11 @@ def match_tensors(model: keras.Model, tensors: dict[str, np.ndarray]) -> list[tu
         if isinstance(layer, keras.layers.BatchNormalization) and not layer.name.startswith(STEM):
             rows += _match_norm(layer, name, tensors)
         elif isinstance(layer, keras.layers.Conv2D):
-            rows.append((layer.kernel, (f"{name.removesuffix('/conv')}/weights",), layers.as_is))
+            rows.append((layer.kernel, (f"{name.removesuffix('/conv')}/weights",), np.asarray))
     logits = model.get_layer("logits")
     if tensors.get(f"{LOGITS}/biases", np.empty(0)).shape == (logits.units,):
         rows.append((logits.kernel, (f"{LOGITS}/weights",), lambda kernel: kernel[0, 0]))
-        rows.append((logits.bias, (f"{LOGITS}/biases",), layers.as_is))
+        rows.append((logits.bias, (f"{LOGITS}/biases",), np.asarray))
     return rows
 
 
@@ -173,7 +173,7 @@ def _match_norm(layer, name: str, tensors: dict) -> list[tuple]:
     if np.any(tensors.get(f"{name}/gamma", 1) != 1):
         raise ValueError(f"{name}/gamma scales, but Slim's Inception V2 has no gamma: use another checkpoint")
     variables = {"beta": layer.beta, "moving_mean": layer.moving_mean, "moving_variance": layer.moving_variance}
-    return [(variable, (f"{name}/{part}",), layers.as_is) for part, variable in variables.items()]
+    return [(variable, (f"{name}/{part}",), np.asarray) for part, variable in variables.items()]
 
 
 def _match_stem(model: keras.Model, tensors: dict) -> list[tuple]:
@@ -197,8 +197,8 @@ def _match_stem(model: keras.Model, tensors: dict) -> list[tuple]:
         return [*rows, (layer.bias, (beta, mean, variance), lambda b, m, v: b - m / np.sqrt(v + EPSILON))]
     rows.append((layer.pointwise_kernel, pointwise, mix))
     if norm is None:
-        return [*rows, (layer.bias, biases, layers.as_is)]
+        return [*rows, (layer.bias, biases, np.asarray)]
     if stem_kind(tensors) == "BatchNorm":
         return rows + _match_norm(norm, f"{prefix}/BatchNorm", tensors)
-    rows += [(norm.beta, biases, layers.as_is), (norm.moving_mean, biases, np.zeros_like)]
+    rows += [(norm.beta, biases, np.asarray), (norm.moving_mean, biases, np.zeros_like)]
     return [*rows, (norm.moving_variance, biases, lambda values: np.full_like(values, 1 - EPSILON))]

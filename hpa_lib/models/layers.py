@@ -41,14 +41,6 @@ class Channels(keras.layers.Layer):
         merged = ops.minimum(rgb[..., :2] + half_yellow, 255.0)
         return ops.concatenate([merged, rgb[..., 2:]], axis=-1)
 
-    def compute_output_shape(self, input_shape):
-        """The input's shape with the mode's number of channels."""
-        return (*input_shape[:-1], CHANNEL_MODES[self.mode])
-
-    def compute_output_spec(self, images):
-        """Says float32 of that shape, whatever the precision policy."""
-        return keras.KerasTensor(self.compute_output_shape(images.shape), dtype="float32")
-
     def get_config(self):
         """What is needed to build the layer again."""
         return {**super().get_config(), "mode": self.mode}
@@ -71,10 +63,6 @@ class Normalise(keras.layers.Layer):
         scale = 1.0 / np.asarray(self.std, "float32")
         offset = -np.asarray(self.mean, "float32") * scale
         return pixels * ops.convert_to_tensor(scale) + ops.convert_to_tensor(offset)
-
-    def compute_output_shape(self, input_shape):
-        """The input's shape."""
-        return input_shape
 
     def get_config(self):
         """What is needed to build the layer again."""
@@ -131,11 +119,6 @@ def inflate(kernel: np.ndarray, channels: int) -> np.ndarray:
         return kernel
     red, green, _ = np.split(kernel, 3, axis=2)
     return np.concatenate([kernel, (red + green) / 2], axis=2)
-
-
-def as_is(tensor: np.ndarray) -> np.ndarray:
-    """The tensor itself: the conversion of those that need none."""
-    return tensor
 
 
 @keras.saving.register_keras_serializable("hpa_lib")

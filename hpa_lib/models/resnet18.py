@@ -86,8 +86,8 @@ def match_tensors(model: keras.Model, tensors: dict[str, np.ndarray]) -> list[tu
         elif isinstance(layer, keras.layers.BatchNormalization):
             parts = {"weight": layer.gamma, "bias": layer.beta}
             parts |= {"running_mean": layer.moving_mean, "running_var": layer.moving_variance}
-            rows += [(variable, (f"{name}.{part}",), layers.as_is) for part, variable in parts.items()]
+            rows += [(variable, (f"{name}.{part}",), np.asarray) for part, variable in parts.items()]
     logits = model.get_layer("logits")
     if tensors.get("fc.bias", np.empty(0)).shape == (logits.units,):
-        rows += [(logits.kernel, ("fc.weight",), np.transpose), (logits.bias, ("fc.bias",), layers.as_is)]
+        rows += [(logits.kernel, ("fc.weight",), np.transpose), (logits.bias, ("fc.bias",), np.asarray)]
     return rows
