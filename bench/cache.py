@@ -76,7 +76,6 @@ def read_epoch(path, batch_size=64):
 
 
 def seconds(action, *arguments):
-    """How long one call takes."""
     start = time.perf_counter()
     action(*arguments)
     return time.perf_counter() - start
@@ -84,11 +83,8 @@ def seconds(action, *arguments):
 
 def peak_memory(num_images):
     """The peak resident memory, MB, of a fresh process that caches ``num_images`` small images."""
-    program = Path(__file__).resolve()
-    run = subprocess.run(
-        [sys.executable, program, "--memory-of", str(num_images)], capture_output=True, text=True, check=True
-    )
-    return float(run.stdout.split()[-1])
+    command = [sys.executable, __file__, "--memory-of", str(num_images)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
 def link_pngs(folder, sources, num_images):
@@ -113,7 +109,6 @@ def cache_links(num_images):
 
 
 def main():
-    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1200, help=f"links to {DRAWN} drawn ones")
     parser.add_argument("--size", type=int, default=256)
@@ -126,11 +121,10 @@ def main():
         return
     with tempfile.TemporaryDirectory() as target:
         data = options.data or Path(target)
-        ids = (
-            kaggle.read_labels(data / "train.csv")[0][: options.images]
-            if options.data
-            else link_pngs(data, draw_pngs(data, DRAWN), options.images)
-        )
+        if options.data:
+            ids = kaggle.read_labels(data / "train.csv")[0][: options.images]
+        else:
+            ids = link_pngs(data, draw_pngs(data, DRAWN), options.images)
         times = {"pillow": [], "cache": [], "epoch": []}
         for _ in range(3):
             times["pillow"].append(seconds(pillow_loop, data, ids, options.size))

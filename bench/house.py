@@ -70,11 +70,8 @@ def main():
     print(f"hpa_synth   {len(list_files(GENERATOR))} files, {count_lines(list_files(GENERATOR)):,} lines")
     for folder in sorted(path for path in entries if path.is_dir()):
         files = [path for path in list_files(folder) if path.name != "__init__.py"]
-        longest = max(files, key=lambda path: count_lines([path]))
-        print(
-            f"  {folder.name:<10}{len(files):>3} files {count_lines(files):>6,} lines, longest {longest.name} "
-            f"{count_lines([longest])}"
-        )
+        most, longest = max((count_lines([path]), path.name) for path in files)
+        print(f"  {folder.name:<10}{len(files):>3} files {count_lines(files):>6,} lines, longest {longest} {most}")
     arrows = sorted(find_arrows())
     print(f"{len(arrows)} arrows    {', '.join(f'{start} > {end}' for start, end in arrows if start)}")
     functions = measure_functions()

@@ -55,19 +55,11 @@ def predict_all(train: models.Part, values: np.ndarray, seed: int) -> dict[str, 
     probs = {"nothing": plain, "class weights": models.predict(balanced, values)}
     probs["resampling"] = models.predict(resampled, values)
     preds = {method: thresholds.apply(found, 0.5, thresholds.FILL_EMPTY) for method, found in probs.items()}
-    tuned = thresholds.tune(train.labels, predict_out_of_fold(train, seed), "bagged")
+    folds = splits.make_folds(train.labels, train.groups, FOLDS, seed)
+    tuned = thresholds.tune(train.labels, models.predict_out_of_fold(train, folds, **FIT), "bagged")
     groups_of = [len(np.unique(train.groups[target == 1])) for target in train.labels.T]
     tuned[np.array(groups_of) < 2] = 0.5  # from one group nothing can be predicted out of fold
     return preds | {"tuned thresholds": thresholds.apply(plain, tuned, thresholds.FILL_EMPTY)}
-
-
-def predict_out_of_fold(train: models.Part, seed: int) -> np.ndarray:
-    """Probabilities (N, 28) of the training images, each from a model that has not seen its group."""
-    folds, probs = splits.make_folds(train.labels, train.groups, FOLDS, seed), np.zeros(train.labels.shape)
-    for fold in range(FOLDS):
-        fitted = models.fit(train.values[folds != fold], train.labels[folds != fold], **FIT)
-        probs[folds == fold] = models.predict(fitted, train.values[folds == fold])
-    return probs
 
 
 def main():

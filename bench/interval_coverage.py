@@ -24,7 +24,6 @@ def draw_holdout(generator, size, prevalence, recall, false_rate):
 
 
 def main():
-    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=300)
     options = parser.parse_args()
@@ -39,9 +38,8 @@ def main():
         scores = np.array([metrics.macro_f1(*holdout) for holdout in holdouts])
         ours = [bootstrap.interval(*holdout, draws=400) for holdout in holdouts]
         centred = np.array([(result["low"], result["high"]) for result in ours])
-        resampled = [
-            metrics.f1_of_counts(*bootstrap.resample(*holdout, draws=400)).mean(axis=1) for holdout in holdouts
-        ]
+        counts = [bootstrap.resample(*holdout, draws=400) for holdout in holdouts]
+        resampled = [metrics.f1_of_counts(*count).mean(axis=1) for count in counts]
         plain = np.quantile(resampled, [0.025, 0.975], axis=1).T
         for name, bounds in (("percentile", plain), ("moved", centred)):
             low, high = bounds.T

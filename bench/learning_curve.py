@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scores
 
 from hpa_lib import models as networks
 from hpa_lib import store
 from hpa_lib.classical import models
 from hpa_lib.data import cache
-from hpa_lib.decisions import metrics, thresholds
 from hpa_lib.figures import style
 from hpa_lib.training import loop, predict, recipes, runs
 
@@ -30,19 +30,16 @@ TABLE = "tables/learning_curve.csv"
 POINT = ["model", "recipe", "size", "images", "epochs"]
 
 
-def score(val: models.Part, judge: models.Part, val_probs: np.ndarray, probs: np.ndarray) -> dict[str, float]:
-    """Macro AP and macro F1 on the judging part, at .5 and with thresholds tuned on validation."""
-    tuned = thresholds.tune(val.labels, val_probs, "bagged")
-    preds = {name: thresholds.apply(probs, limits, True) for name, limits in (("f1_at_half", 0.5), ("f1_tuned", tuned))}
-    scores = {name: metrics.macro_f1(judge.labels, found) for name, found in preds.items()}
-    return {"macro_ap": metrics.average_precision(judge.labels, probs).mean()} | scores
+def score(parts: dict[str, models.Part], probs: dict[str, np.ndarray]) -> dict[str, float]:
+    """The scores on the hold-out, under the table's names."""
+    found, _ = scores.score(parts["val"].labels, probs["val"], parts["holdout"].labels, probs["holdout"])
+    return {"macro_ap": found["AP"], "f1_at_half": found["F1 at .5"], "f1_tuned": found["F1 tuned"]}
 
 
 def score_baseline(parts: dict[str, models.Part], chosen: np.ndarray) -> dict[str, float]:
     """Logistic regression on the ``chosen`` (bool) training images."""
     fitted = models.fit(parts["train"].values[chosen], parts["train"].labels[chosen], model="logistic", value=1)
-    val_probs, probs = (models.predict(fitted, parts[part].values) for part in ("val", "holdout"))
-    return score(parts["val"], parts["holdout"], val_probs, probs)
+    return score(parts, {part: models.predict(fitted, parts[part].values) for part in ("val", "holdout")})
 
 
 def score_network(run: runs.Run, fold: runs.Fold, parts: dict[str, models.Part], chosen: np.ndarray) -> dict:
@@ -60,8 +57,7 @@ def score_network(run: runs.Run, fold: runs.Fold, parts: dict[str, models.Part],
     probs = {part: predict.predict_probs(model, fold.images, fold.rows[part], turns) for part in ("val", "holdout")}
     for part, found in probs.items():  # in the order of the measured features
         probs[part] = found[cache.find_rows(fold.ids[fold.rows[part]], parts[part].ids)]
-    found = score(parts["val"], parts["holdout"], probs["val"], probs["holdout"])
-    return found | {"train_macro_ap": runs.evaluate_training_part(run, fold, model)["macro_ap"]}
+    return score(parts, probs) | {"train_macro_ap": runs.evaluate_training_part(run, fold, model)["macro_ap"]}
 
 
 def draw(table: pd.DataFrame, synthetic: bool):
@@ -72,10 +68,9 @@ def draw(table: pd.DataFrame, synthetic: bool):
     curves = trained.groupby(trained["model"] + ", " + trained["recipe"], sort=False)
     for look, (name, rows) in zip(style.marks(len(curves)), curves, strict=True):
         ax.plot(rows["images"], rows["macro_ap"], label=name, **look | {"linestyle": ""})
+        place = {"xytext": (6, -3), "textcoords": "offset points", "fontsize": 8}
         for row in rows.itertuples():
-            ax.annotate(
-                f"{row.epochs} epochs", (row.images, row.macro_ap), (6, -3), textcoords="offset points", fontsize=8
-            )
+            ax.annotate(f"{row.epochs} epochs", (row.images, row.macro_ap), **place)
     ticks = sorted(set(table["images"]))
     ax.set(xscale="log", xlabel="training images (log scale)", ylabel="macro AP on the hold-out", ylim=(0, 1))
     ax.set(xlim=(ticks[0] / 1.2, ticks[-1] * 1.6))
@@ -99,9 +94,8 @@ def main():
     parser.add_argument("--network", default="resnet18", choices=networks.MODELS)
     parser.add_argument("--recipe", default="best")
     parser.add_argument("--size", type=int, default=96, help="pixels, a cached size")
-    parser.add_argument(
-        "--points", type=read_point, nargs="*", default=[], metavar="IMAGES:EPOCHS", help="0: all images"
-    )
+    point = {"type": read_point, "metavar": "IMAGES:EPOCHS", "help": "0: all images"}
+    parser.add_argument("--points", nargs="*", default=[], **point)
     parser.add_argument("--baseline", type=int, nargs="*", default=[], metavar="IMAGES", help="further ones")
     options = parser.parse_args()
     try:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scores
 
 from hpa_lib import models, store
 from hpa_lib.classical import models as classical
@@ -44,27 +45,26 @@ def score(out: Path, names: list[str]) -> dict[str, np.ndarray]:
     rows = []
     for run in names:
         labels, probs, groups = store.load_scored(out, run, "holdout")
-        tuned = thresholds.tune(*store.load_scored(out, run, "val")[:2], method="bagged")
-        half, unfilled = thresholds.apply(probs, 0.5, thresholds.FILL_EMPTY), thresholds.apply(probs, 0.5)
-        row = {"unfilled": metrics.macro_f1(labels, unfilled), "rare predicted": half[:, rarest].sum()}
-        row |= {"rare right": (half & labels)[:, rarest].sum()}
-        row |= {"AP": metrics.average_precision(labels, probs).mean(), "AP_draws": resample_ap(labels, probs, groups)}
-        for name, preds in (("F1 at .5", half), ("F1 tuned", thresholds.apply(probs, tuned, thresholds.FILL_EMPTY))):
-            counts = bootstrap.resample(labels, preds, groups, F1_DRAWS, 0)
-            row |= {name: metrics.macro_f1(labels, preds), f"{name}_draws": metrics.f1_of_counts(*counts).mean(axis=1)}
+        row, preds = scores.score(*store.load_scored(out, run, "val")[:2], labels, probs)
+        half = preds["F1 at .5"]
+        row |= {"unfilled": metrics.macro_f1(labels, thresholds.apply(probs, 0.5))}
+        row |= {"rare predicted": half[:, rarest].sum(), "rare right": (half & labels)[:, rarest].sum()}
+        row |= {"AP_draws": resample_ap(labels, probs, groups)}
+        for name, found in preds.items():
+            counts = bootstrap.resample(labels, found, groups, F1_DRAWS, 0)
+            row[f"{name}_draws"] = bootstrap.STATISTICS["macro_f1"](*counts)
         rows.append(row)
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
-def compare(scores: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> dict:
+def compare(found: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> dict:
     """Means over the seeds, and for each of ``SCORES`` the gain over ``reference`` with its interval."""
-    row = {name: scores[name].mean() for name in ("unfilled", "rare predicted", "rare right", *SCORES)}
+    row = {name: found[name].mean() for name in ("unfilled", "rare predicted", "rare right", *SCORES)}
     for name in SCORES:
-        gain = bootstrap.over_seeds(
-            scores[name] - reference[name], scores[f"{name}_draws"] - reference[f"{name}_draws"]
-        )
+        draws = f"{name}_draws"
+        gain = bootstrap.over_seeds(found[name] - reference[name], found[draws] - reference[draws])
         row |= {f"gain in {name}": gain["estimate"], f"low {name}": gain["low"], f"high {name}": gain["high"]}
-    row["each seed"] = " ".join(f"{value:+.3f}" for value in scores["F1 at .5"] - reference["F1 at .5"])
+    row["each seed"] = " ".join(f"{value:+.3f}" for value in found["F1 at .5"] - reference["F1 at .5"])
     return row
 
 
@@ -101,7 +101,9 @@ def main():
     try:
         if not (store.load_split(options.out)[3] < 0).any():
             raise ValueError(f"{options.out} has no hold-out to score on: run 00_data.ipynb with HOLDOUT above 0")
-        scored[BASELINE] = [train_baseline(options.out, options.size)] * options.seeds
+        parts, rule = classical.load_parts(options.out, options.size, 0), {"model": "logistic", "class_weights": "none"}
+        baseline, _ = classical.train_run(options.out, parts, options.size, 0, 1, seed=0, **rule)
+        scored[BASELINE] = [baseline] * options.seeds  # it has none
         for seed in range(options.seeds):  # a stopped call leaves whole seeds
             for name in names:
                 run = f"{options.model}-{name.lower().replace(' ', '-')}-seed{seed}"
@@ -110,22 +112,15 @@ def main():
     except (ValueError, OSError) as error:
         parser.error(f"{error}; for other settings give another OUT")
     scored = {name: score(options.out, found) for name, found in scored.items()}
-    against = {name: "best" if name in ABLATIONS else "study" for name in scored}
-    rows = [
-        {"recipe": name, "against": against[name]} | compare(scores, scored[against[name]])
-        for name, scores in scored.items()
-    ]
+    rows = []
+    for name, found in scored.items():
+        against = "best" if name in ABLATIONS else "study"
+        rows.append({"recipe": name, "against": against} | compare(found, scored[against]))
     table = pd.DataFrame(rows)
     store.save_table(options.out, "tables/recipes.csv", table)
     gains = [name for name in table if name.startswith(("gain", "low", "high"))]
     print(table.drop(columns=["against", "each seed", *gains]).round(3).to_string(index=False))
     print(table[["recipe", "against", *gains, "each seed"]].round(3).to_string(index=False))
-
-
-def train_baseline(out: Path, size: int) -> str:
-    """The name of the run that notebook 01b stores, stored here where it is not yet."""
-    options = {"model": "logistic", "class_weights": "none", "seed": 0}
-    return classical.train_run(out, classical.load_parts(out, size, 0), size, 0, 1, **options)[0]
 
 
 if __name__ == "__main__":

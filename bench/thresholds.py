@@ -43,7 +43,6 @@ def best_of(action, repeats=3):
 
 
 def main():
-    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=31072)
     parser.add_argument("--loop-classes", type=int, default=4)

@@ -8,8 +8,9 @@ constant batch. *fit* is ``model.fit`` on batches from a memory-mapped cache, wi
 *wait* the longest time from the end of an epoch's last step until ``fit`` returned, in steps. Each network runs in
 float32 and in bfloat16, in a process of its own; `bare` and `fit` take turns in it. The precision that
 ``device.setup("auto")`` chooses here is marked with a star; a CPU without products in bfloat16 is left at float32, and
-so is PyTorch on it. PyTorch (left out where it is not installed) trains the very same network, see torch_twin.py, in a
-process without TensorFlow: the two crash side by side.
+so is PyTorch on it. *Plain norm* has Keras's own BatchNormalization in place of the fused one of
+``hpa_lib/models/layers.py``. PyTorch (left out where it is not installed) trains the very same network, see
+torch_twin.py, in a process without TensorFlow: the two crash side by side.
 """
 
 import argparse
@@ -29,9 +30,8 @@ import hpa_lib  # noqa: F401  (before Keras: it sets what TensorFlow reads at it
 
 MODELS = ("densenet", "resnet18", "inception_v2")
 TIME_LIMIT = 900  # seconds for one measurement
-LOG_LINE = re.compile(
-    r"[IWE]\d{4} |\d{4}-\d\d-\d\d .*: [IWE] |WARNING: All log|To enable the following"
-)  # TensorFlow's
+# What TensorFlow logs:
+LOG_LINE = re.compile(r"[IWE]\d{4} |\d{4}-\d\d-\d\d .*: [IWE] |WARNING: All log|To enable the following")
 ON_CPU = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # for a GPU there is bench/models.py
 
 
@@ -73,6 +73,16 @@ def measure_keras(name: str, precision: str, options) -> dict:
                 rates["fit"].append(options.epochs * count / (ended - middle))
     medians = {kind: statistics.median(values) for kind, values in rates.items()}
     return medians | {"wait": max(waits[options.epochs :]) * medians["bare"] / options.batch}
+
+
+def measure_plain_norm(name: str, precision: str, options) -> dict:
+    """``measure_keras`` with Keras's own BatchNormalization."""
+    import keras
+
+    from hpa_lib.models import layers
+
+    layers.BatchNorm.call = keras.layers.BatchNormalization.call
+    return measure_keras(name, precision, options)
 
 
 def hand_over(name: str, options) -> dict:
@@ -161,10 +171,9 @@ def choose_precision(name: str, options) -> dict:
 def in_child(*arguments: str, **environment: str) -> dict:
     """What a measurement in a process of its own printed last; ``{}``, with the reason printed, when it failed."""
     command = [sys.executable, *arguments]
+    options = {"capture_output": True, "text": True, "timeout": TIME_LIMIT, "env": ON_CPU | environment}
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIME_LIMIT, env=ON_CPU | environment, check=False
-        )
+        done = subprocess.run(command, **options)
     except subprocess.TimeoutExpired:
         print(f"{' '.join(arguments)}: left out, not done after {TIME_LIMIT} s")
         return {}
@@ -182,12 +191,13 @@ def reason(returncode: int, stderr: str) -> str:
 
 
 def ratio(rates: dict, rate: str, other: str, words: str) -> str:
-    """How many times as fast ``one`` is as ``other``, as the last column; empty where a rate is missing."""
+    """How many times as fast ``rate`` is as ``other``, as the last column; empty where one of them is missing."""
     return f"{rates[rate] / rates[other]:>8.2f} {words}" if rate in rates and other in rates else ""
 
 
 MEASURES = {
     "keras": measure_keras,
+    "plain_norm": measure_plain_norm,
     "hand_over": hand_over,
     "torch": measure_torch,
     "augmentation": measure_augmentation,
@@ -199,14 +209,16 @@ def report_network(name: str, given: list[str]):
     """Print a network's rows: Keras in each precision, then PyTorch where it is installed."""
     bare, auto = {}, in_child(__file__, "--measure", f"precision:{name}")
     chosen = auto.get("chosen", "float32")
-    for precision in ("float32", "mixed_bfloat16") if auto.get("fast") else ("float32",):
-        row = in_child(__file__, *given, "--measure", f"keras:{name}:{precision}")
+    precisions = ("float32", "mixed_bfloat16") if auto.get("fast") else ("float32",)
+    for kind, precision in [*(("keras", precision) for precision in precisions), ("plain_norm", chosen)]:
+        row = in_child(__file__, *given, "--measure", f"{kind}:{name}:{precision}")
         if row:
-            bare[precision] = row["bare"]
-            mark = " *" if precision == chosen else ""
-            line = f"{name:<14}{'Keras ' + precision + mark:<30}{row['bare']:>11.1f}{row['fit']:>11.1f}"
+            rate, other = (precision, "float32") if kind == "keras" else ("plain norm", chosen)
+            bare[rate] = row["bare"]
+            mark = " *" if rate == chosen else ""
+            line = f"{name:<14}{'Keras ' + rate + mark:<30}{row['bare']:>11.1f}{row['fit']:>11.1f}"
             line += f"{row['fit'] / row['bare']:>10.2f}{row['wait']:>7.1f}"
-            print(line + ratio(bare, precision, "float32", "x float32"), flush=True)
+            print(line + ratio(bare, rate, other, f"x {other}"), flush=True)
     if not importlib.util.find_spec("torch"):
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -234,7 +246,8 @@ def main():
     options = parser.parse_args()
     if options.measure:
         kind, *rest = options.measure.split(":")
-        return print(json.dumps(MEASURES[kind](*rest, options)))
+        print(json.dumps(MEASURES[kind](*rest, options)))
+        return
     given = [f"--{name}={getattr(options, name)}" for name in ("size", "batch", "steps", "repeats", "epochs")]
     print(f"{options.size} px, batches of {options.batch}; * is the precision that auto chooses here")
     print(f"{'network':<14}{'with':<30}{'bare img/s':>11}{'fit img/s':>11}{'fit/bare':>10}{'wait':>7}{'ratio':>8}")
@@ -246,7 +259,6 @@ def main():
     if rates:
         print("augmentation, 224 px, one core:", {name: round(rate) for name, rate in rates.items()}, "img/s")
         print(f"exact turns / imgaug {rates['turns'] / rates['imgaug']:.1f}")
-    return None
 
 
 if __name__ == "__main__":

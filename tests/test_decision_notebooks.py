@@ -11,7 +11,7 @@ import pytest
 
 from hpa_lib import paths, store
 from hpa_lib.data import splits
-from hpa_lib.decisions import calibration, ensemble, metrics, submission, thresholds
+from hpa_lib.decisions import answers, calibration, ensemble, metrics, submission, thresholds
 from hpa_lib.running import plan, runner
 
 QUICK = {"BOOTSTRAP": 50}
@@ -128,7 +128,7 @@ def test_runs_of_two_folds_make_one_member(folders):
     (_, val), (_, holdout) = (
         ensemble.join_folds([store.load_probs(out, run, part) for run in folds]) for part in ("val", "holdout")
     )
-    np.testing.assert_allclose(limits["holdout"], thresholds.carry_over(limits["val"], val, holdout))
+    np.testing.assert_allclose(limits["holdout"], answers.carry_over(limits["val"], val, holdout))
     assert set(combined["members"]) == {"resnet18-rgby-none", "densenet-rgby-none"}
 
 

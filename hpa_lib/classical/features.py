@@ -23,16 +23,11 @@ SIZES = (0.5, 0.8, 1.3, 2.3, 4.0)  # px, the smaller standard deviation of each 
 HOLES = 1.3  # the one of them in which holes are looked for
 STAINS = {"red": "microtubules", "blue": "nucleus", "yellow": "reticulum"}
 PLACES = ("nucleus", "cytoplasm")
+NUCLEAR_EDGE, CELL_EDGE = "px from the nuclear edge, inside below 0", "px from the cell's edge, without the nucleus"
 FEATURES = (
     {f"brightness_{color}": f"mean of the {color} channel, 0 to 255" for color in atlas.CHANNELS}
-    | {
-        f"ring_{low:g}..{high:g}": f"green {low:g} to {high:g} px from the nuclear edge, inside below 0"
-        for low, high in RINGS
-    }
-    | {
-        f"belt_{low:g}..{high:g}": f"green {low:g} to {high:g} px from the cell's edge, without the nucleus"
-        for low, high in BELTS
-    }
+    | {f"ring_{low:g}..{high:g}": f"green {low:g} to {high:g} {NUCLEAR_EDGE}" for low, high in RINGS}
+    | {f"belt_{low:g}..{high:g}": f"green {low:g} to {high:g} {CELL_EDGE}" for low, high in BELTS}
     | {f"grain_{size}_{place}": f"contrast of grains of {size} px in the {place}" for size in SIZES for place in PLACES}
     | {f"spots_{size}_{place}": f"spots of {size} px per 100 px of {place}" for size in SIZES for place in PLACES}
     | {f"holes_{place}": f"how deep the deepest 1 % of holes of {HOLES} px in the {place} are" for place in PLACES}
@@ -182,18 +177,10 @@ def _measure_piece(images: np.ndarray) -> np.ndarray:
 
 
 def load(out: Path, part: str, size: int, workers: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Ids str (N,) and features float32 (N, 59) of a cached part, from ``cache/features_<part>_<size>.npz``.
+    """Ids str (N,) and features float32 (N, 59) of a part cached at ``size`` px.
 
-    They are measured where the file is missing, or was made of other images or by another ``VERSION``.
-
-    Args:
-        out: the run set.
-        part: ``"train"`` or ``"test"``.
-        size: side of the cached images in px.
-        workers: as in ``measure``.
-
-    Raises:
-        FileNotFoundError: notebook 00 has not cached this size.
+    They are read from ``cache/features_<part>_<size>.npz``, and measured where that is missing, or was made of other
+    images or by another ``VERSION``. A FileNotFoundError says that notebook 00 has not cached this size.
     """
     folder = Path(out) / "cache" / f"{part}_{size}"
     path = folder.with_name(f"features_{folder.name}.npz")

@@ -23,6 +23,7 @@ from hpa_lib.classical import features
 from hpa_lib.data import cache, parallel, splits
 from hpa_lib.decisions import metrics, thresholds
 
+FOLDS = 3  # of the cross-validation that chooses a value
 CLASS_WEIGHTS = {"none": None, "balanced": "balanced"}  # balanced: positives and negatives of a class weigh the same
 
 
@@ -56,11 +57,8 @@ def load_parts(out: Path, size: int, fold: int, workers: int | None = None) -> d
     Args:
         out: the run set, in which notebook 00 has run.
         size: side of the cached images in px.
-        fold: the fold that validates.
+        fold: the fold that validates; a ValueError where the split has no such fold.
         workers: processes that measure; by default one per core.
-
-    Raises:
-        ValueError: the split has no such fold.
     """
     ids, labels, groups, folds = store.load_split(out)
     if fold not in folds[folds >= 0]:
@@ -101,36 +99,39 @@ def predict(fitted: Sequence[BaseEstimator], values: np.ndarray) -> np.ndarray:
     return probs
 
 
-def cross_validate(train: Part, runs: Sequence[str], seed: int = 0, num_folds: int = 3) -> pd.DataFrame:
+def cross_validate(train: Part, runs: Sequence[str], seed: int = 0) -> pd.DataFrame:
     """Macro average precision of each kind of model and value, on training images that it was not fitted on.
 
     Args:
         train: the training part; a group is never parted.
-        runs: model and class weights, such as ``["logistic-none", "trees-none"]``.
+        runs: model and class weights, such as ``["logistic-none", "trees-none"]``; others are a ValueError.
         seed: of the folds and the trees.
-        num_folds: at least 2.
 
     Returns:
         One row per run and value: ``run``, ``model``, ``class_weights``, ``value``, ``macro_ap``, ``seconds``.
-
-    Raises:
-        ValueError: a run of another name.
     """
     known = [f"{model}-{class_weights}" for model in MODELS for class_weights in CLASS_WEIGHTS]
     if set(runs) - set(known) or not runs:
         raise ValueError(f"MODELS {', '.join(runs)!r}: use some of {', '.join(known)}")
-    folds, rows = splits.make_folds(train.labels, train.groups, num_folds, seed), []
+    folds, rows = splits.make_folds(train.labels, train.groups, FOLDS, seed), []
     for model, class_weights in (run.split("-") for run in runs):
         for value in MODELS[model][1]:
-            start, probs = time.monotonic(), np.zeros(train.labels.shape, np.float32)
-            for fold in range(num_folds):
-                others, inside = folds != fold, folds == fold
-                fitted = fit(train.values[others], train.labels[others], model, value, class_weights, seed)
-                probs[inside] = predict(fitted, train.values[inside])
-            row = {"run": f"{model}-{class_weights}", "model": model, "class_weights": class_weights, "value": value}
-            row["macro_ap"] = metrics.average_precision(train.labels, probs).mean()
+            start, options = time.monotonic(), {"model": model, "class_weights": class_weights, "value": value}
+            probs = predict_out_of_fold(train, folds, seed=seed, **options)
+            score = metrics.average_precision(train.labels, probs).mean()
+            row = {"run": f"{model}-{class_weights}", **options, "macro_ap": score}
             rows.append(row | {"seconds": time.monotonic() - start})
     return pd.DataFrame(rows)
+
+
+def predict_out_of_fold(train: Part, folds: np.ndarray, **fit_options) -> np.ndarray:
+    """Probabilities, float32 (N, 28), of training images from models fitted on the other ``folds`` int (N,)."""
+    probs = np.zeros(train.labels.shape, np.float32)
+    for fold in np.unique(folds):
+        inside = folds == fold
+        fitted = fit(train.values[~inside], train.labels[~inside], **fit_options)
+        probs[inside] = predict(fitted, train.values[inside])
+    return probs
 
 
 def learning_curve(train: Part, judge: Part, numbers: Sequence[int], seed: int = 0, **fit_options) -> pd.DataFrame:
@@ -146,10 +147,8 @@ def learning_curve(train: Part, judge: Part, numbers: Sequence[int], seed: int =
     rows = []
     for number in sorted({min(number, len(train.ids)) for number in numbers}):
         chosen = choose_images(train.groups, number, seed)
-        probs = predict(fit(train.values[chosen], train.labels[chosen], **fit_options), judge.values)
-        f1 = metrics.macro_f1(judge.labels, thresholds.apply(probs, 0.5, thresholds.FILL_EMPTY))
-        ap = metrics.average_precision(judge.labels, probs).mean()
-        rows.append({"images": chosen.sum(), "macro_ap": ap, "macro_f1": f1})
+        fitted = fit(train.values[chosen], train.labels[chosen], **fit_options)
+        rows.append({"images": chosen.sum()} | _score(judge.labels, predict(fitted, judge.values)))
     return pd.DataFrame(rows)
 
 
@@ -178,9 +177,7 @@ def train_run(
     also where their values differ.
 
     Args:
-        out: the run set.
-        parts: from ``load_parts`` with this ``image_size`` and ``fold``.
-        image_size, fold: px, and the fold that validates.
+        out, image_size, fold: as for ``load_parts``, which gave ``parts``.
         value, **fit_options: ``model``, ``class_weights`` and ``seed`` of ``fit``.
     """
     start, train = time.monotonic(), parts["train"]
@@ -190,23 +187,20 @@ def train_run(
     probs = {part: predict(fitted, measured.values) for part, measured in parts.items()}
     for part in probs.keys() - {"train"}:
         store.save_probs(out, run, part, parts[part].ids, probs[part])
-    score = {name: value for part in ("train", "val") for name, value in _score(part, parts, probs).items()}
-    score |= {"seconds": seconds, "images_per_second": len(train.ids) / seconds}
+    score = {"seconds": seconds, "images_per_second": len(train.ids) / seconds}
+    for part in ("train", "val"):  # named as networks have them
+        labels, found = parts[part].labels, probs[part]
+        score[f"{part}_loss"] = log_loss(labels.ravel(), found.ravel().astype(float))
+        score |= {f"{part}_{name}": value for name, value in _score(labels, found).items()}
     store.save_table(store.run_folder(out, run), "history.csv", pd.DataFrame([{"epoch": 0} | score]))
     settings = {"image_size": image_size, "fold": fold, "channels": "rgby"} | fit_options
     _save_record(out, run, settings, score | {"value": value})
     return run, fitted
 
 
-def _score(part: str, parts: dict[str, Part], probs: dict[str, np.ndarray]) -> dict[str, float]:
-    """``<part>_loss``, ``<part>_macro_ap`` and ``<part>_macro_f1`` (at .5), as networks have them."""
-    labels, found = parts[part].labels, probs[part]
-    preds = thresholds.apply(found, 0.5, thresholds.FILL_EMPTY)
-    return {
-        f"{part}_loss": log_loss(labels.ravel(), found.ravel().astype(float)),
-        f"{part}_macro_ap": metrics.average_precision(labels, found).mean(),
-        f"{part}_macro_f1": metrics.macro_f1(labels, preds),
-    }
+def _score(labels: np.ndarray, probs: np.ndarray) -> dict[str, float]:
+    preds = thresholds.apply(probs, 0.5, thresholds.FILL_EMPTY)
+    return {"macro_ap": metrics.average_precision(labels, probs).mean(), "macro_f1": metrics.macro_f1(labels, preds)}
 
 
 def _save_record(out: Path, run: str, settings: dict, found: dict) -> None:
@@ -216,9 +210,6 @@ def _save_record(out: Path, run: str, settings: dict, found: dict) -> None:
     settings |= {"data_hash": description["data_hash"], "split": store.split_digest(out)}
     record = {"run": run, "recipe": "own", **settings, "settings": settings, "tta": 1, "best_epoch": 0} | found
     record |= {"synthetic": description["synthetic"], "hardware": {"device": f"CPU, {parallel.count_cores()} cores"}}
-    record |= {
-        "versions": provenance.versions(),
-        "finished": provenance.now(),
-        "peak_memory_mb": provenance.peak_memory_mb(),
-    }
+    record |= {"versions": provenance.versions(), "peak_memory_mb": provenance.peak_memory_mb()}
+    record |= {"finished": provenance.now()}
     store.save_json(out, f"runs/{run}/result.json", record)

@@ -6,13 +6,13 @@ folder named by what the archives say they hold; tables beside the archives are 
 """
 
 import contextlib
+import functools
 import hashlib
 import shutil
 import stat
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from tqdm import tqdm
 
@@ -67,10 +67,7 @@ def list_members(archive: Path, part: str = "") -> dict[str, zipfile.ZipInfo]:
     """The images, tables and inner archives of a zip: where each belongs (``train/<Id>_red.png``) -> its entry.
 
     Folders that wrap ``train`` and ``test`` are taken off. Everything is looked at before the first byte is written.
-
-    Args:
-        archive: the zip.
-        part: the part that all its images belong to; ``""``: what the folders in it say.
+    ``part`` is what all its images belong to; ``""``: what the folders in it say.
 
     Raises: as ``unpack_data``.
     """
@@ -135,8 +132,12 @@ def _stamp(members: dict) -> str:
 
 def _unpack(members: dict, folder: Path, progress: bool) -> None:
     """Write what is not in the folder yet, after a look at the free space."""
+
+    def is_missing(name: str, info: zipfile.ZipInfo) -> bool:  # files are moved into place whole
+        return not (folder / name).exists() or (folder / name).stat().st_size != info.file_size
+
     missing = {
-        archive: {name: info for name, info in files.items() if not _is_whole(folder / name, info)}
+        archive: {name: info for name, info in files.items() if is_missing(name, info)}
         for archive, files in members.items()
     }
     # What an inner archive holds takes about its own size once more.
@@ -156,23 +157,12 @@ def _unpack(members: dict, folder: Path, progress: bool) -> None:
         bar = tqdm(files.items(), desc=archive.name, unit="file", mininterval=2, disable=not progress)
         with _open(archive) as opened:
             for name, info in bar:
-                with opened.open(info) as source:
-                    _write(source, folder / name)
+                store.write_atomic(folder / name, functools.partial(_copy, opened, info))
 
 
-def _is_whole(path: Path, info: zipfile.ZipInfo) -> bool:
-    """Is a member there? Files are moved into place whole, and the folder belongs to this member's checksum."""
-    return path.exists() and path.stat().st_size == info.file_size
-
-
-def _write(source: IO[bytes], path: Path) -> None:
-    """Copy a stream to its place; the zip module stops at the size the archive claims."""
-
-    def copy(temporary: Path) -> None:
-        with open(temporary, "wb") as file:
-            shutil.copyfileobj(source, file)
-
-    store.write_atomic(path, copy)
+def _copy(opened: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
+    with opened.open(info) as source, open(path, "wb") as file:  # the zip module stops at the size that is claimed
+        shutil.copyfileobj(source, file)
 
 
 def _take_loose(data: Path, folder: Path) -> None:
@@ -183,8 +173,7 @@ def _take_loose(data: Path, folder: Path) -> None:
         for name in {table, f"{table}.zip"} - {chosen and chosen.name}:
             (folder / name).unlink(missing_ok=True)
         if chosen:
-            with open(chosen, "rb") as source:
-                _write(source, folder / chosen.name)
+            store.write_atomic(folder / chosen.name, functools.partial(shutil.copyfile, chosen))
     for part in atlas.IMAGE_FOLDERS:
         if (folder / part).is_symlink():
             (folder / part).unlink()
@@ -203,8 +192,8 @@ def _open(archive: Path):
     except RuntimeError as error:
         raise ValueError(f"{archive} cannot be unpacked ({error}): unpack it with its password") from None
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+        remedy = "download it again"
         with open(archive, "rb") as file:
-            is_zip = file.read(2) == b"PK"
-        other = "it is no zip archive; name the data folder, and unpack an archive of another kind with its own program"
-        remedy = "download it again" if is_zip else other
+            if file.read(2) != b"PK":
+                remedy = "it is no zip archive; name the data folder, and unpack other archives with their own program"
         raise ValueError(f"{archive} cannot be unpacked ({error}): {remedy}") from None

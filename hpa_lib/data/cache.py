@@ -22,7 +22,6 @@ from hpa_lib import store
 from hpa_lib.data import image_files, kaggle, parallel, png
 
 VERSION = 1
-RESIZE = "area"  # cv2.INTER_AREA: the mean of the source pixels under each cache pixel
 BLOCK_BYTES = 2**24  # cached bytes between two marks of progress: what a kill can lose
 CHUNK_BYTES = 2**22  # cached bytes that a process decodes and writes at once
 WORTH_A_PROCESS = 2**26  # pixels of one channel; less is decoded before another process has started
@@ -48,7 +47,6 @@ def build(
         size: side of the cached images in pixels, at most that of the sources.
         cache_dir: the folder that holds the caches.
         workers: processes that decode, fewer where there is little to do; by default one per core.
-        progress: show a bar.
         absent: channels that the data set lacks (``kaggle.list_absent_channels``): the cache holds zeros for them.
 
     Returns:
@@ -59,26 +57,21 @@ def build(
         OSError: the disk is too small; the sentence says how much is needed.
     """
     final = Path(cache_dir) / f"{part}_{size}"
-    manifest = _describe(Path(data), [str(image_id) for image_id in ids], part, size, list(absent))
+    manifest = _describe(Path(data), list(map(str, ids)), part, size, list(absent))
     if _read_manifest(final) == manifest:
         return final
     with store.lock(final.with_name(f".{final.name}.lock"), f"the cache {final}", wait=True):
-        if _read_manifest(final) != manifest:  # else another process has made it meanwhile
-            _build_whole(final, Path(data), manifest, workers or parallel.count_cores(), progress)
+        if _read_manifest(final) == manifest:  # another process has made it meanwhile
+            return final
+        partial = final.with_name(f".{final.name}.partial")
+        if _read_manifest(partial) != manifest:  # else a killed build goes on where it stopped
+            shutil.rmtree(partial, ignore_errors=True)
+            _start(partial, manifest)
+        _fill(partial, Path(data), manifest, workers or parallel.count_cores(), progress)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(partial, final)
+        (final / "done").unlink()
     return final
-
-
-def _build_whole(final: Path, data: Path, manifest: dict, workers: int, progress: bool) -> None:
-    """Make the cache in a hidden folder beside ``final``, or go on where a killed build stopped, and move it there."""
-    partial = final.with_name(f".{final.name}.partial")
-    if _read_manifest(partial) != manifest:
-        shutil.rmtree(partial, ignore_errors=True)
-        _start(partial, manifest)
-    _fill(partial, data, manifest, workers, progress)
-    if final.exists():
-        shutil.rmtree(final)
-    os.replace(partial, final)
-    (final / "done").unlink()
 
 
 def remove_stale(data: str | Path, ids: Iterable[str], part: str, cache_dir: str | Path, absent: Iterable[str] = ()):
@@ -86,7 +79,7 @@ def remove_stale(data: str | Path, ids: Iterable[str], part: str, cache_dir: str
 
     A run that asks for such a size would learn from the pixels of before. Args: as ``build``.
     """
-    ids, absent = [str(image_id) for image_id in ids], list(absent)
+    ids, absent = list(map(str, ids)), list(absent)
     for folder in sorted(Path(cache_dir).glob(f"{part}_*")):
         manifest = _read_manifest(folder) or {"size": 1}
         if manifest != _describe(Path(data), ids, part, manifest["size"], absent):
@@ -123,19 +116,13 @@ def list_sizes(size: int, more: str = "") -> list[int]:
 
 
 def read_image(data: Path, part: str, image_id: str, size: int, absent: Iterable[str] = ()) -> np.ndarray:
-    """One image from its four files, reduced by area averaging: uint8 (size, size, 4) in the order R, G, B, Y.
-
-    Raises:
-        ValueError: ``image_files.inspect_image`` finds that the image cannot be used.
-    """
+    """One image from its four files, reduced by area averaging: uint8 (size, size, 4) in the order R, G, B, Y."""
     image = image_files.inspect_image(data, part, image_id, size, absent)
     for finding in image.findings:
         if finding.severity == "error":
             raise ValueError(kaggle.make_sentence(data, finding))
-    channels = image.channels
-    if image.shape != (size, size):
-        channels = [cv2.resize(channel, (size, size), interpolation=cv2.INTER_AREA) for channel in channels]
-    return cv2.merge(channels)  # (size, size, 4)
+    merged = cv2.merge(image.channels)  # (H, W, 4)
+    return merged if image.shape == (size, size) else cv2.resize(merged, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def _describe(data: Path, ids: list[str], part: str, size: int, absent: list[str]) -> dict:
@@ -144,15 +131,9 @@ def _describe(data: Path, ids: list[str], part: str, size: int, absent: list[str
         raise ValueError(f"no Ids to cache for part {part!r}: check the data folder {data}")
     if size < 1:
         raise ValueError(f"size {size}: use a side in pixels, such as 128")
-    return {
-        "version": VERSION,
-        "part": part,
-        "size": size,
-        "resize": RESIZE,
-        "channels_missing": absent,
-        "source": _stamp(data, ids, part, absent),
-        "ids": ids,
-    }
+    source = _stamp(data, ids, part, absent)
+    how = {"version": VERSION, "part": part, "size": size, "resize": "area", "channels_missing": absent}
+    return how | {"source": source, "ids": ids}
 
 
 def _stamp(data: Path, ids: list[str], part: str, absent: list[str]) -> str:
@@ -188,8 +169,7 @@ def _start(partial: Path, manifest: dict) -> None:
             f"a cache of {shape[0]} images needs {wanted / 1e9:.2f} GB and {SPARE / 1e9:.2f} GB to spare, but "
             f"{partial.parent} has {free / 1e9:.2f} GB free: choose another OUT or a smaller IMAGE_SIZE"
         )
-    images = np.lib.format.open_memmap(partial / "images.npy", "w+", np.uint8, shape)
-    del images  # the header is written and the file has its full length
+    np.lib.format.open_memmap(partial / "images.npy", "w+", np.uint8, shape)  # the header, and the full length
     (partial / "done").write_text("0", encoding="utf-8")
     (partial / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
@@ -233,21 +213,11 @@ def _write_chunk(file: Path, num_images: int, source: tuple, chunk: tuple[int, l
     data, part, size, absent = source
     images = np.stack([read_image(data, part, image_id, size, absent) for image_id in ids])  # (B, S, S, 4)
     with open(file, "r+b") as stream:
-        image_bytes = images[0].nbytes
-        # Counted from the end: the file has a header before the images.
-        stream.seek(file.stat().st_size - (num_images - start) * image_bytes)
+        stream.seek((start - num_images) * images[0].nbytes, os.SEEK_END)  # the file has a header before the images
         stream.write(images.data)
     return len(ids)
 
 
 def find_rows(cache_ids: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """The row of each of ``ids`` in the cache, int (N,).
-
-    Args:
-        cache_ids: str (M,), from ``load``.
-        ids: str (N,), of the split.
-
-    Raises:
-        ValueError: an Id is not in the cache.
-    """
+    """The row of each of ``ids`` str (N,), those of the split, in the cache (``cache_ids`` from ``load``), int (N,)."""
     return store.find_rows(cache_ids, ids, "ids of data/split.csv are not in the cache", "run 00_data.ipynb")

@@ -47,8 +47,7 @@ def check(
         findings.append(Finding("train/, test/", f"no {absent[0]} files", remedy, "note", "train"))
     look = functools.partial(_check_chunk, folder, size, absent, quick)
     for part, ids in ids_of.items():
-        if ids:
-            findings += _check_part(folder, part, ids, look, workers, progress)
+        findings += _check_part(folder, part, ids, look, workers, progress) if ids else []
     return pd.DataFrame(_merge_alike(findings), columns=Finding._fields, dtype=str)
 
 
@@ -56,8 +55,7 @@ def select(folder: str | Path, findings: pd.DataFrame, on_bad: str = "strict") -
     """What can be used of a checked folder.
 
     Args:
-        folder: the folder that ``check`` looked at.
-        findings: its table.
+        folder, findings: what ``check`` looked at, and its table.
         on_bad: ``"strict"`` stops at any error; ``"drop"`` leaves out the rows and images with errors.
 
     Returns:
@@ -86,8 +84,8 @@ def select(folder: str | Path, findings: pd.DataFrame, on_bad: str = "strict") -
 def dropped_ids(findings: pd.DataFrame, on_bad: str) -> dict[str, list[str]]:
     """The Ids of each part whose images ``select`` leaves out, sorted: ``{"train": [...], "test": [...]}``."""
     errors = findings[(findings["severity"] == "error") & (on_bad == "drop")]
-    ids_of = {part: " ".join(errors.loc[errors["part"] == part, "drop_id"]) for part in kaggle.TABLES}
-    return {part: sorted(set(text.split())) for part, text in ids_of.items()}
+    ids_of = errors.groupby("part")["drop_id"].agg(" ".join)
+    return {part: sorted(set(ids_of.get(part, "").split())) for part in kaggle.TABLES}
 
 
 def _merge_alike(findings: list[Finding]) -> list[Finding]:
@@ -95,12 +93,14 @@ def _merge_alike(findings: list[Finding]) -> list[Finding]:
 
     It has the first problem, the first three files and how many there are.
     """
-    alike = defaultdict(list)
+    alike, kinds = defaultdict(list), []
     for finding in findings:
-        alike[_kind(finding)].append(finding)
+        kind = finding._replace(file="", problem=re.sub(r"'[^']*'|\d+", "", finding.problem), drop_id="")
+        alike[kind].append(finding)
+        kinds.append(kind)
     merged = []
-    for finding in findings:
-        group = alike[_kind(finding)]
+    for finding, kind in zip(findings, kinds, strict=True):
+        group = alike[kind]
         if len(group) <= MOST_ALIKE:
             merged.append(finding)
         elif finding is group[0]:
@@ -111,32 +111,24 @@ def _merge_alike(findings: list[Finding]) -> list[Finding]:
     return merged
 
 
-def _kind(finding: Finding) -> Finding:
-    return finding._replace(file="", problem=re.sub(r"'[^']*'|\d+", "", finding.problem), drop_id="")
-
-
 def _check_tables(folder: Path) -> tuple[list[Finding], dict[str, list[str]]]:
     """Findings about the tables, and the Ids of the good rows of each part."""
     findings, ids_of = [], {"train": [], "test": []}
     for part, (name, _) in kaggle.TABLES.items():
         path = folder / name
-        if not csv_rows.is_there(path):
-            found, remedy = layout.find_elsewhere(folder, name) or ("", "")
-            problem = f"is not there, but {found}" if found else "is not there"
-            if part == "test":
-                remedy = remedy or kaggle.NO_SUBMISSION
-            severity = "stop" if part == "train" else "note"
-            remedy = remedy or f"point DATA at the folder that holds {name}"
-            findings.append(Finding(name, problem, remedy, severity, part))
+        if csv_rows.is_there(path):
+            ids_of[part] = [row.id for row in _scan(path, part, findings, kaggle.scan, part)]
             continue
-        rows = _scan(path, part, findings, kaggle.scan, part)
-        ids_of[part] = [row.id for row in rows]
+        usual = f"point DATA at the folder that holds {name}" if part == "train" else kaggle.NO_SUBMISSION
+        found, remedy = layout.find_elsewhere(folder, name) or ("", usual)
+        problem = f"is not there, but {found}" if found else "is not there"
+        findings.append(Finding(name, problem, remedy, "stop" if part == "train" else "note", part))
     if csv_rows.is_there(folder / kaggle.GROUPS):
         _scan(folder / kaggle.GROUPS, "train", findings, kaggle.scan_groups, ids_of["train"])
     for image_id in sorted(set(ids_of["train"]) & set(ids_of["test"])):
+        problem = "is in sample_submission.csv too"
         remedy = "a test image must not be trained on: take its row out of train.csv"
-        file, problem = f"train.csv Id {image_id}", "is in sample_submission.csv too"
-        findings.append(Finding(file, problem, remedy, part="train", drop_id=image_id))
+        findings.append(Finding(f"train.csv Id {image_id}", problem, remedy, part="train", drop_id=image_id))
     if ids_of["test"] != sorted(ids_of["test"]):
         remedy = "nothing to do: submission.csv keeps this order, which the scorer goes by"
         findings.append(Finding("sample_submission.csv", "is not sorted by Id", remedy, "note", "test"))
@@ -184,22 +176,22 @@ def _check_chunk(folder: Path, size: int, absent: list[str], quick: bool, chunk:
     part, ids = chunk
     findings, shapes = [], {}
     for image_id in ids:
-        image = image_files.inspect_image(folder, part, image_id, size, absent, quick)
-        findings += image.findings
-        shapes[image_id] = image.shape
+        _, shapes[image_id], found = image_files.inspect_image(folder, part, image_id, size, absent, quick)
+        findings += found
     return findings, shapes
 
 
 def _explain_nothing(folder: Path, part: str, ids: list[str]) -> Finding:
     """The finding about a part without any of the files that its table asks for."""
-    wanted = f"none of its {len(ids):,} images is there ({ids[0]}_green.png and so on)"
-    found = layout.explain_part(folder, part)
+    problem = f"none of its {len(ids):,} images is there ({ids[0]}_green.png and so on)"
+    remedy = "unpack the archive there, or work on the label table alone (notebook 01)"
     if part == "test" and not _has_images(folder, part):
-        return Finding("test/", wanted, kaggle.NO_SUBMISSION, "note", part)
-    problem, remedy = found or ("", "unpack the archive there, or work on the label table alone (notebook 01)")
-    problem = f"{wanted}, but {problem}" if problem else wanted
-    severity = "stop" if part == "train" else "error"
-    return Finding(f"{part}/", problem, remedy, severity, part, " ".join(ids) if part == "test" else "")
+        return Finding("test/", problem, kaggle.NO_SUBMISSION, "note", part)
+    found = layout.explain_part(folder, part)
+    if found:
+        problem, remedy = f"{problem}, but {found[0]}", found[1]
+    severity, dropped = ("stop", "") if part == "train" else ("error", " ".join(ids))
+    return Finding(f"{part}/", problem, remedy, severity, part, dropped)
 
 
 def _shape_findings(part: str, shapes: dict) -> list[Finding]:

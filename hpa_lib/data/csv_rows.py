@@ -47,12 +47,8 @@ def read_rows(path: Path, second: str, strict: bool = False) -> tuple[list[Row],
     """The rows of a table with the columns ``Id`` and ``second``, their content unchecked, and the table's traits.
 
     Columns may be in any order and be spelled in any case, between commas, semicolons or tabs; the table may be a zip
-    archive of one CSV file. Blank lines are skipped; ragged lines are in the traits, not in the rows.
-
-    Args:
-        path: the table.
-        second: the name of the second column.
-        strict: no zip archive, the first line exactly ``Id,<second>``, and blank lines before the end are ragged.
+    archive of one CSV file. Blank lines are skipped; ragged lines are in the traits, not in the rows. ``strict``: no
+    zip archive, the first line exactly ``Id,<second>``, and blank lines before the end are ragged.
 
     Raises:
         ValueError: the file cannot be read as such a table.
@@ -126,7 +122,7 @@ def _decode(path: Path, data: bytes) -> str:
 
 def _find_header(path: Path, text: str, second: str) -> tuple[str, list[str]]:
     """The separator that parts the two columns, and the names of all columns."""
-    counts = {}
+    most = [0, 0]  # how often each of the two columns was found
     for separator in SEPARATORS:
         try:
             first = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
@@ -134,12 +130,13 @@ def _find_header(path: Path, text: str, second: str) -> tuple[str, list[str]]:
             raise ValueError(f"{path} line 1: {error}: look for a stray quotation mark") from None
         header = [name.strip() for name in first]
         folded = [name.casefold() for name in header]
-        counts = {name: max(counts.get(name, 0), folded.count(name.casefold())) for name in ("Id", second)}
-        if folded.count("id") == 1 and folded.count(second.casefold()) == 1:
+        counts = [folded.count(name.casefold()) for name in ("Id", second)]
+        if counts == [1, 1]:
             return separator, header
+        most = list(map(max, most, counts))
     if not text.strip():
         raise ValueError(f"{path} is empty: its first line must be Id,{second}")
-    name, count = next((item for item in counts.items() if item[1] != 1), (second, 0))
+    name, count = (second, most[1]) if most[0] == 1 else ("Id", most[0])
     found = "twice" if count > 1 else "no"
     line = text.splitlines()[0][:80]
     raise ValueError(f"{path} has {found} column {name!r} in its first line {line!r}: it must be Id,{second}")

@@ -53,18 +53,18 @@ def find_pairs(
     """
     if max_distance < 0:
         raise ValueError(f"max_distance {max_distance}: use 0 (equal hashes) or more")
-    left, right = _signs(hashes), _signs(hashes if others is None else others)
+    pair = (hashes, hashes if others is None else others)
+    left, right = (np.where(bits, np.float32(1), np.float32(-1)) for bits in pair)
     num_bits = hashes.shape[1]
     pairs, distances = [np.empty((0, 2), int)], [np.empty(0, int)]
     for start in range(0, len(left), BLOCK):
         first = start if others is None else 0  # a pair's partner is further down
         distance = (num_bits - left[start : start + BLOCK] @ right[first:].T) / 2  # (B, M)
+        if others is None:
+            distance[np.tri(*distance.shape, dtype=bool)] = np.inf  # each pair once, none with itself
         rows, columns = np.nonzero(distance <= max_distance)
-        near = distance[rows, columns]
-        rows, columns = rows + start, columns + first
-        once = rows < columns if others is None else np.ones(len(rows), bool)
-        pairs.append(np.stack([rows, columns], axis=1)[once])
-        distances.append(near[once].astype(int))
+        pairs.append(np.stack([rows + start, columns + first], axis=1))
+        distances.append(distance[rows, columns].astype(int))
     return np.concatenate(pairs), np.concatenate(distances)
 
 
@@ -81,13 +81,12 @@ def merge_groups(groups: Iterable, pairs: np.ndarray) -> np.ndarray:
         groups: (N,), any values; equal ones stay together. ``range(N)`` when every image stands alone.
         pairs: int (P, 2) from ``find_pairs``.
     """
-    _, first_rows, inverse = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
-    number = len(inverse)
-    edges = np.concatenate([pairs, np.stack([np.arange(number), first_rows[inverse]], axis=1)])  # to the group's first
-    graph = scipy.sparse.coo_array((np.ones(len(edges), bool), edges.T), shape=(number, number))
-    parts = scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
-    _, first_rows, inverse = np.unique(parts, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first_rows))[inverse]  # numbered by first image
+    group_of = pd.factorize(np.asarray(groups))[0]
+    number = len(group_of)
+    edges = np.concatenate([pairs, np.stack([np.arange(number), number + group_of], axis=1)])  # nodes: images, groups
+    graph = scipy.sparse.coo_array((np.ones(len(edges), bool), edges.T), shape=(2 * number, 2 * number))
+    parts = scipy.sparse.csgraph.connected_components(graph, directed=False)[1][:number]
+    return pd.factorize(parts)[0]
 
 
 def _thumb(image: np.ndarray) -> np.ndarray:
@@ -98,7 +97,3 @@ def _cosines() -> np.ndarray:
     """The first cosine waves over a thumb: float32 (8, 32)."""
     positions = (np.arange(THUMB) + 0.5) * np.pi / THUMB
     return np.cos(np.arange(WAVES)[:, None] * positions).astype(np.float32)
-
-
-def _signs(hashes: np.ndarray) -> np.ndarray:
-    return np.where(hashes, np.float32(1), np.float32(-1))

@@ -38,7 +38,6 @@ def inspect_image(
     Args:
         folder: a data folder in Kaggle's layout.
         part: ``"train"`` or ``"test"``.
-        image_id: its Id.
         size: pixels per side that the image must have at least; 0 takes any.
         absent: channels that the data set lacks (``kaggle.list_absent_channels``): zeros, and no finding.
         quick: read headers only: nothing about damage further down, and no pixels.
@@ -53,11 +52,11 @@ def inspect_image(
         problem, remedy, severity, opened[color] = _open_channel(path, color == "green", quick)
         if problem:
             findings.append(Finding(f"{part}/{path.name}", problem, REMEDIES[remedy], severity, part, image_id))
-    problem, remedy = _compare_channels(opened, missing, size)
+    good = {color: channel for color, channel in opened.items() if channel}
+    problem, remedy = _compare_channels(good, missing, size)
     if problem:
         findings.append(Finding(f"{part}/{image_id}_*.png", problem, remedy, "error", part, image_id))
-    good = [channel for channel in opened.values() if channel]
-    shapes = {channel.shape for channel in good}
+    shapes = {channel.shape for channel in good.values()}
     shape = shapes.pop() if len(shapes) == 1 else None
     if quick or not shape or len(good) < len(atlas.CHANNELS) - len(list(absent)):
         return Image([], shape, findings)
@@ -87,23 +86,19 @@ def _open_channel(path: Path, is_green: bool, quick: bool) -> tuple[str, str, st
         return str(error), "form" if isinstance(error, png.OtherForm) else "damaged", "error", None
     channel = _Channel(data, (header.width, header.height), pixels)
     if pixels is not None and pixels.min() == pixels.max():
-        return (
-            f"is blank (all pixels {pixels.flat[0]})",
-            *(("damaged", "error") if is_green else ("kept", "note")),
-            channel,
-        )
+        remedy, severity = ("damaged", "error") if is_green else ("kept", "note")
+        return f"is blank (all pixels {pixels.flat[0]})", remedy, severity, channel
     if not png.is_plain(header):
         return f"is {header.bits}-bit {header.kind}, converted to 8-bit grey", "kept", "note", channel
     return "", "", "", channel
 
 
-def _compare_channels(opened: dict, missing: list[str], size: int) -> tuple[str, str]:
+def _compare_channels(good: dict[str, _Channel], missing: list[str], size: int) -> tuple[str, str]:
     """Problem (``""`` for none) and remedy of the files of one image taken together."""
     if len(missing) == len(atlas.CHANNELS):
         return "none of the four channel files is there", REMEDIES["missing"]
     if missing:
         return f"{', '.join(missing)} missing", REMEDIES["missing"]
-    good = {color: channel for color, channel in opened.items() if channel}
     shapes = sorted({channel.shape for channel in good.values()})
     if len(shapes) > 1 or any(width != height for width, height in shapes):
         sides = ", ".join(f"{width} x {height}" for width, height in shapes)

@@ -42,7 +42,7 @@ class Finding(NamedTuple):
 
 
 def read_labels(path: str | Path, on_bad: str = "strict") -> tuple[np.ndarray, np.ndarray]:
-    """The Ids and the label sets of ``train.csv``, in the file's order.
+    """The Ids str (N,) and the label sets uint8 (N, 28) of ``train.csv``, in the file's order.
 
     What ``csv_rows.read_rows`` takes (a byte-order mark, semicolons, a header in lower case, ...) does no harm.
 
@@ -50,16 +50,13 @@ def read_labels(path: str | Path, on_bad: str = "strict") -> tuple[np.ndarray, n
         path: the CSV file, with the columns ``Id`` and ``Target``.
         on_bad: ``"strict"`` stops at the first bad row; ``"drop"`` leaves bad rows out.
 
-    Returns:
-        ids str (N,), labels uint8 (N, 28).
-
     Raises:
         ValueError: the file, the line, what is wrong and what to do, in one sentence.
     """
     rows, findings = scan(Path(path), "train")
     _stop_at_first(Path(path).parent, findings, on_bad)
     labels = [atlas.parse_target(row.text) for row in rows]
-    return _id_array(rows), np.array(labels, np.uint8).reshape(-1, atlas.NUM_LABELS)
+    return np.array([row.id for row in rows], str), np.array(labels, np.uint8).reshape(-1, atlas.NUM_LABELS)
 
 
 def read_sample_submission(path: str | Path, on_bad: str = "strict") -> np.ndarray:
@@ -69,14 +66,13 @@ def read_sample_submission(path: str | Path, on_bad: str = "strict") -> np.ndarr
     """
     rows, findings = scan(Path(path), "test")
     _stop_at_first(Path(path).parent, findings, on_bad)
-    return _id_array(rows)
+    return np.array([row.id for row in rows], str)
 
 
 def read_groups(path: str | Path, ids: Iterable[str]) -> np.ndarray:
     """The group of each Id as a number, int (N,), from a table with the columns ``Id`` and ``group``.
 
-    An Id whose cell is blank gets a number of its own: nothing is known to belong to it. So does every Id where there
-    is no such file.
+    An Id whose cell is blank gets a number for itself alone, and so does every Id where there is no such file.
 
     Raises:
         ValueError: an Id has no row, or two groups.
@@ -94,25 +90,21 @@ def read_groups(path: str | Path, ids: Iterable[str]) -> np.ndarray:
 
 
 def scan_groups(path: Path, ids: list[str]) -> tuple[dict[str, str], list[Finding]]:
-    """The text of the group of each Id that has just one (``""`` for a blank cell), and the findings about the table.
+    """The text of the group of each Id that has just one (``""`` for a blank cell), and findings about the table.
 
-    Raises:
-        ValueError: the file cannot be read as such a table.
+    A ValueError where the file cannot be read as such a table.
     """
     rows, traits = csv_rows.read_rows(path, "group")
     findings = _trait_findings(path.name, "train", traits)
     texts = defaultdict(set)
     for row in rows:
         texts[row.id].add(row.text.strip())
-    problems = {
-        0: ("has no row", "add a row for the image, or delete the file"),
-        2: ("is in two groups", "keep one of its rows"),
-    }
     for image_id in ids:
         if len(texts[image_id]) != 1:
-            problem, remedy = problems[min(len(texts[image_id]), 2)]
-            file = f"{path.name} Id {image_id}"
-            findings.append(Finding(file, problem, remedy, part="train", drop_id=image_id))
+            problem, remedy = "is in two groups", "keep one of its rows"
+            if not texts[image_id]:
+                problem, remedy = "has no row", "add a row for the image, or delete the file"
+            findings.append(Finding(f"{path.name} Id {image_id}", problem, remedy, part="train", drop_id=image_id))
     group_of = {image_id: next(iter(texts[image_id])) for image_id in ids if len(texts[image_id]) == 1}
     blank = [image_id for image_id, text in group_of.items() if not text]
     if blank:
@@ -135,14 +127,9 @@ def scan(path: Path, part: str) -> tuple[list[csv_rows.Row], list[Finding]]:
     for row in rows:
         lines[row.id].append(row.line)
         targets[row.id].add(frozenset(row.text.split()) if part == "train" else "")
-    conflicts = {
-        image_id: f"has different Targets on lines {shorten(lines[image_id])}"
-        for image_id, of_id in targets.items()
-        if len(of_id) > 1
-    }
     good = []
     for row in rows:
-        problem = _row_problem(row, part, conflicts.get(row.id, ""), row.line != lines[row.id][0])
+        problem = _row_problem(row, part, lines[row.id], len(targets[row.id]) > 1)
         if problem:
             findings.append(Finding(f"{path.name} line {row.line} (Id {row.id[:100]!r})", *problem, part=part))
         else:
@@ -150,8 +137,8 @@ def scan(path: Path, part: str) -> tuple[list[csv_rows.Row], list[Finding]]:
     return good, findings
 
 
-def _row_problem(row: csv_rows.Row, part: str, conflict: str, is_repeat: bool) -> tuple[str, str] | None:
-    """Problem and remedy of one row, or None."""
+def _row_problem(row: csv_rows.Row, part: str, lines: list[int], has_conflict: bool) -> tuple[str, str] | None:
+    """Problem and remedy of one row, or None; ``lines``: all those with its Id."""
     if not GOOD_ID.fullmatch(row.id):
         return "the Id is malformed", "use letters, digits, '-', '_' and '.' only, as in a file name"
     if part == "train":
@@ -161,9 +148,10 @@ def _row_problem(row: csv_rows.Row, part: str, conflict: str, is_repeat: bool) -
             atlas.parse_target(row.text)
         except ValueError as error:
             return tuple(str(error).rsplit(": ", 1))
-        if conflict:
-            return conflict, "find out which is true and keep that one"
-    if is_repeat:
+        if has_conflict:
+            problem = f"has different Targets on lines {shorten(lines)}"
+            return problem, "find out which is true and keep that one"
+    if row.line != lines[0]:
         return "repeats the Id of an earlier line", "keep one of the rows"
     return None
 
@@ -174,10 +162,6 @@ def _trait_findings(name: str, part: str, traits: csv_rows.Traits) -> list[Findi
         problem = f"has {found} cells where the header has {wanted}"
         findings.append(Finding(f"{name} line {line}", problem, "quote a cell that holds a comma", part=part))
     return findings + [Finding(name, note, "nothing to do: read all the same", "note", part) for note in traits.notes]
-
-
-def _id_array(rows: list[csv_rows.Row]) -> np.ndarray:
-    return np.array([row.id for row in rows], str)
 
 
 def _stop_at_first(folder: Path, findings: list[Finding], on_bad: str) -> None:
@@ -211,15 +195,7 @@ def list_absent_channels(folder: str | Path) -> list[str]:
 
 
 def check_channels(description: dict, channels: str) -> None:
-    """Refuse a channel mode that a data set has no files for.
-
-    Args:
-        description: what notebook 00 stored as ``data/dataset.json``.
-        channels: ``"rgby"``, ``"rgb_merge"`` or ``"rgb"``.
-
-    Raises:
-        ValueError: the mode uses yellow and the data set has none.
-    """
+    """Refuse a channel mode (``"rgby"``, ...) that uses yellow where ``data/dataset.json`` says that there is none."""
     absent = description.get("channels_missing", [])
     if absent and channels != "rgb":
         raise ValueError(
@@ -228,11 +204,7 @@ def check_channels(description: dict, channels: str) -> None:
 
 
 def check_unchanged(folder: str | Path, description: dict) -> None:
-    """Refuse a data folder that is not as notebook 00 read it.
-
-    Args:
-        folder: the data folder, unpacked.
-        description: what notebook 00 stored as ``data/dataset.json``.
+    """Refuse a data folder that is not as notebook 00 described it in ``data/dataset.json``.
 
     Raises:
         ValueError: it is not there, or its tables, or the names or lengths of its images, have changed.
@@ -262,9 +234,8 @@ def list_files(folder: Path) -> dict[str, int]:
     sizes = {}
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not entry.name.startswith("."):
-                try:
-                    sizes[entry.name] = entry.stat().st_size
-                except OSError:
-                    sizes[entry.name] = -1
-    return sizes
+            try:
+                sizes[entry.name] = entry.stat().st_size
+            except OSError:
+                sizes[entry.name] = -1
+    return {name: size for name, size in sizes.items() if not name.startswith(".")}

@@ -45,14 +45,10 @@ def explain_part(folder: Path, part: str) -> tuple[str, str] | None:
         if found:
             remedy = remedy.format(name=found[0], stem=Path(found[0]).stem)
             return f"{len(found):,} files such as {found[0]} are there", remedy
-    return _explain_packed(folder, part) or find_elsewhere(folder, part)
-
-
-def _explain_packed(folder: Path, part: str) -> tuple[str, str] | None:
     for suffix in PACKED:
         if (folder / f"{part}{suffix}").is_file():
             return f"{part}{suffix} is there", f"unpack it with its own program, so that the files are in {part}/"
-    return None
+    return find_elsewhere(folder, part)
 
 
 def find_elsewhere(folder: Path, name: str) -> tuple[str, str] | None:

@@ -26,8 +26,7 @@ def run(task: Callable, jobs: Iterable, workers: int) -> Iterator:
         task: a function of a module (with ``functools.partial`` around it where it needs more than the job), so that
             another process can import it. OpenCV works on one thread in it.
         jobs: what it is called with, one after the other.
-        workers: processes; 1 works in this one. With more, a script of your own needs its
-            ``if __name__ == "__main__":``, since every process imports it.
+        workers: processes; 1 works in this one.
 
     Raises:
         ChildProcessError: a process was killed from outside, most often for want of memory, or could not start.

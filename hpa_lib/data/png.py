@@ -4,6 +4,7 @@ Kaggle's files are 8-bit grey. Others' exports are often 16-bit or RGB; those ar
 guessed, and refused with a sentence where something would be.
 """
 
+import struct
 import zlib
 from typing import NamedTuple
 
@@ -38,14 +39,10 @@ def read_header(data: bytes) -> Header:
     Every chunk's checksum is compared, so a cut or altered file is found without inflating a pixel (about 0.05 ms for
     a 125 kB file).
 
-    Args:
-        data: the file's bytes.
-
     Raises:
         ValueError: the bytes are not a whole PNG; the sentence says what is wrong, without the file's name.
     """
-    _check_signature(data)
-    header, position, kind = None, len(SIGNATURE), b""
+    header, position, kind = peek_header(data), len(SIGNATURE), b""
     while kind != b"IEND":
         length, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
         end = position + 8 + length
@@ -53,8 +50,6 @@ def read_header(data: bytes) -> Header:
             raise ValueError(f"is cut off after {len(data)} bytes")
         if zlib.crc32(memoryview(data)[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
             raise ValueError(f"is damaged (wrong checksum in chunk {kind.decode('latin-1')!r} at byte {position})")
-        if header is None:
-            header = _parse_header(kind, data[position + 8 : end])
         position = end + 4
     return header
 
@@ -65,32 +60,23 @@ def peek_header(data: bytes) -> Header:
     Raises:
         ValueError: as ``read_header``.
     """
-    _check_signature(data)
-    if len(data) < HEADER_BYTES:
-        raise ValueError(f"is cut off after {len(data)} bytes")
-    return _parse_header(data[12:16], data[16:29])
-
-
-def _check_signature(data: bytes) -> None:
     if not data:
         raise ValueError("is empty (0 bytes)")
-    if data.startswith(SIGNATURE):
-        return
     for magic, name in FORMATS.items():
         if data.startswith(magic):
             raise OtherForm(f"is a {name} file, not a PNG")
-    raise ValueError(f"is not a PNG (it begins with {data[:8]!r})")
-
-
-def _parse_header(kind: bytes, body: bytes) -> Header:
-    if kind != b"IHDR" or len(body) != 13:
+    if not data.startswith(SIGNATURE):
+        raise ValueError(f"is not a PNG (it begins with {data[:8]!r})")
+    if len(data) < HEADER_BYTES:
+        raise ValueError(f"is cut off after {len(data)} bytes")
+    length, chunk, width, height, bits, color = struct.unpack(">I4sIIBB", data[8:26])
+    if chunk != b"IHDR" or length != 13:
         raise ValueError("is damaged (it does not begin with a header chunk)")
-    width, height = int.from_bytes(body[:4], "big"), int.from_bytes(body[4:8], "big")
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         raise ValueError(f"claims {width} x {height} pixels (1 to {MAX_SIDE} a side are read)")
-    if body[9] not in KINDS:
-        raise ValueError(f"is damaged (colour type {body[9]} does not exist)")
-    return Header(width, height, body[8], KINDS[body[9]])
+    if color not in KINDS:
+        raise ValueError(f"is damaged (colour type {color} does not exist)")
+    return Header(width, height, bits, KINDS[color])
 
 
 def is_plain(header: Header) -> bool:
@@ -105,8 +91,7 @@ def decode(data: bytes, header: Header | None = None) -> np.ndarray:
     and the same picture (grey saved as RGB, or one stain painted in its colour); an alpha plane must be opaque.
 
     Args:
-        data: the file's bytes.
-        header: what ``read_header`` gave for them, where it was called before.
+        header: what ``read_header`` gave for the bytes, where it was called before.
 
     Raises:
         ValueError: the file is damaged; the sentence does not hold the file's name.

@@ -17,7 +17,7 @@ def make_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: int
     Args:
         labels: uint8 (N, 28).
         groups: (N,), any values; equal ones stay together.
-        num_folds: at least 2.
+        num_folds: 2 or more.
         seed: the same seed gives the same folds.
 
     Raises:
@@ -29,14 +29,7 @@ def make_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: int
 
 
 def make_holdout(labels: np.ndarray, groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Which images to hold out, bool (N,): about ``fraction`` of each label, whole groups.
-
-    Args:
-        labels: uint8 (N, 28).
-        groups: (N,), equal ones stay together.
-        fraction: between 0 and 1, such as 0.2.
-        seed: the same seed gives the same choice.
-    """
+    """Which images to hold out, bool (N,): about ``fraction`` of each label, whole groups. Args: as ``make_folds``."""
     if not 0 < fraction < 1:
         raise ValueError(f"fraction {fraction}: use a number between 0 and 1, such as 0.2")
     return _assign(labels, groups, np.array([1 - fraction, fraction]), seed) == 1

@@ -46,17 +46,11 @@ def fit_out_of_fold(labels: np.ndarray, probs: Mapping[str, np.ndarray], folds: 
 
 
 def average(probs: Mapping[str, np.ndarray], fitted: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The members' probabilities of one part, followed by those of the five averages.
-
-    Args:
-        probs: member -> (N, 28) in 0..1.
-        fitted: the parameters of each average in ``FITTED``.
-    """
+    """The members' probabilities of one part, followed by those of the five averages; ``fitted`` is from ``fit``."""
     probs_list = list(probs.values())
     averages = {"mean": ensemble.mean(probs_list), "geometric mean": ensemble.geometric_mean(probs_list)}
     averages["rank mean"] = ensemble.rank_mean(probs_list)
-    for name, (_, combine) in FITTED.items():
-        averages[name] = combine(probs_list, fitted[name])
+    averages |= {name: combine(probs_list, fitted[name]) for name, (_, combine) in FITTED.items()}
     return {**probs, **averages}
 
 
@@ -75,11 +69,9 @@ def decide(
         labels: 0/1 (N, 28), of the validation images.
         probs: part -> name -> probabilities, ``val`` among the parts.
         unseen: name -> validation probabilities to cross-fit, in which nothing was fitted to the image itself.
-        folds: int (N,), for cross-fitting.
+        folds, fill_empty: as in ``thresholds.cross_fit``.
         candidate: the name of one of ``thresholds.CANDIDATES``.
-        fill_empty: as in ``thresholds.apply``.
-        is_folded: a member is made of fold runs, whose mean it is outside validation: all thresholds are carried over
-            (``thresholds.carry_over``).
+        is_folded: a member is made of fold runs, whose mean it is outside validation: ``carry_over`` is needed.
 
     Returns:
         part -> name -> thresholds float (28,), and part -> name -> label sets uint8.
@@ -94,15 +86,26 @@ def decide(
         tuned[part], preds[part] = dict(tuned["val"]), {}
         for name, part_probs in probs[part].items():
             if is_folded and method != "flat":
-                tuned[part][name] = thresholds.carry_over(tuned["val"][name], probs["val"][name], part_probs)
+                tuned[part][name] = carry_over(tuned["val"][name], probs["val"][name], part_probs)
             preds[part][name] = thresholds.apply(part_probs, tuned[part][name], fill_empty)
     return tuned, preds
 
 
+def carry_over(tuned: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Thresholds that predict each class as often among ``target`` (M, 28) as ``tuned`` does among ``source`` (N, 28).
+
+    For a member made of K fold runs: its thresholds are tuned on the probabilities of single models (each image is
+    predicted by the one run that was not trained on it), but decide means of K models, which are less extreme. A
+    simulation in tests/decisions/test_thresholds.py holds it against thresholds used as they are and tuned on means.
+    """
+    if not len(target):
+        return tuned
+    return thresholds.match_proportions(target, thresholds.apply(source, tuned).mean(axis=0))
+
+
 def rank_members(labels: np.ndarray, preds: Mapping[str, np.ndarray], members: Sequence[str]) -> list[str]:
     """The members by the macro F1 of their label sets, the best first."""
-    scores = {member: metrics.macro_f1(labels, preds[member]) for member in members}
-    return sorted(members, key=scores.get, reverse=True)
+    return sorted(members, key=lambda member: metrics.macro_f1(labels, preds[member]), reverse=True)
 
 
 def choose_pair(names: str, ranked: Sequence[str]) -> list[str]:
@@ -119,20 +122,18 @@ def combine_labels(
     """Unions, intersection and majority vote of the members' label sets on one part.
 
     Args:
-        preds: name -> uint8 (N, 28), all members among them.
-        members: whose label sets are combined.
         pair: the members of the ``union of two``.
         probs: (N, 28) in 0..1: images that the intersection or the majority leaves empty get their most probable class
             of these; None: they stay empty.
     """
     singles = [preds[member] for member in members]
-    combined = {"union of two": ensemble.union([preds[member] for member in pair])}
-    combined["union of all"] = ensemble.union(singles)
-    combined["intersection"] = ensemble.intersection(singles)
-    combined["majority vote"] = ensemble.vote(singles, len(singles) // 2 + 1)
-    for name in ("intersection", "majority vote") if probs is not None else ():
-        combined[name] = thresholds.fill_empty_rows(combined[name], probs)
-    return combined
+    unions = {"union of two": ensemble.union([preds[member] for member in pair])}
+    unions["union of all"] = ensemble.union(singles)
+    stricter = {"intersection": ensemble.intersection(singles)}
+    stricter["majority vote"] = ensemble.vote(singles, len(singles) // 2 + 1)
+    if probs is not None:
+        stricter = {name: thresholds.fill_empty_rows(combined, probs) for name, combined in stricter.items()}
+    return unions | stricter
 
 
 def leave_one_out(

@@ -8,7 +8,9 @@ too low in resamples. The percentile interval is therefore moved by the differen
 of the resamples. ``bench/interval_coverage.py`` measures how often such an interval holds the truth: with classes as
 rare as the atlas's a 95 % interval does so in 94 % of hold-outs of 2,400 images, in 80 % of 600 (percentiles: 64 %).
 
-Shapes as in ``metrics``; the options of ``interval`` are those of all functions here.
+Shapes as in ``metrics``. All functions share these options: ``groups`` (N,), images of one group are drawn together
+(None draws single images); ``draws``, how many resamples; ``seed``, the same one gives the same resamples, which is
+what makes ``paired`` paired.
 """
 
 from collections.abc import Mapping
@@ -49,73 +51,53 @@ def interval(
 
     Args:
         statistic: ``"macro_f1"``, ``"micro_f1"`` or ``"f1_per_class"`` (then all numbers are arrays (28,)).
-        groups: (N,), images of one group are drawn together; None draws single images.
-        draws: how many resamples.
-        seed: the same seed gives the same resamples, which is what makes ``paired`` paired.
 
     Returns:
         ``estimate``, ``low``, ``high``, ``draws``.
     """
-    function = _statistic(statistic)
+    if statistic not in STATISTICS:
+        raise ValueError(f"statistic {statistic!r}: use one of {', '.join(STATISTICS)}")
+    function = STATISTICS[statistic]
     estimate = function(*metrics.confusion_counts(labels, preds))
     low, high = np.clip(bounds(function(*resample(labels, preds, groups, draws, seed)), estimate), 0, 1)
-    return {"estimate": _plain(estimate), "low": _plain(low), "high": _plain(high), "draws": draws}
+    return {"estimate": estimate[()], "low": low[()], "high": high[()], "draws": draws}
 
 
 def paired(
     labels: np.ndarray,
     preds: np.ndarray,
     baseline: np.ndarray,
-    statistic: str = "macro_f1",
     groups: np.ndarray | None = None,
     draws: int = 1000,
     seed: int = 0,
 ) -> dict:
-    """How much better ``preds`` are than ``baseline`` on the same images, with a 95 % interval for the difference.
+    """How much higher the macro F1 of ``preds`` is than that of ``baseline`` on the same images, with a 95 % interval.
 
     Both are scored on the same resamples, so what makes an image hard for both cancels. An interval that holds 0 says
     that this many images cannot tell the two apart.
-
-    Args:
-        baseline: 0/1 (N, 28), as ``preds``.
-        statistic, groups, draws, seed: as in ``interval``.
 
     Returns:
         ``difference`` (positive: ``preds`` are better), ``low``, ``high``, ``share_better`` (the share of resamples in
         which ``preds`` win, moved as the interval is; ties count half), ``draws``.
     """
-    gains, estimate = resample_gains(labels, preds, baseline, statistic, groups, draws, seed)
-    low, high = bounds(gains, estimate)
-    tied, moved = gains == 0, _move(gains, estimate)  # a tie is one however far the others are moved
-    share_better = ((moved > 0) & ~tied).mean(axis=0) + 0.5 * tied.mean(axis=0)
-    return {
-        "difference": _plain(estimate),
-        "low": _plain(low),
-        "high": _plain(high),
-        "share_better": _plain(share_better),
-        "draws": draws,
-    }
+    gains, difference = resample_gains(labels, preds, baseline, groups, draws, seed)
+    low, high = bounds(gains, difference).tolist()
+    tied, moved = gains == 0, _move(gains, difference)  # a tie is one however far the others are moved
+    share_better = ((moved > 0) & ~tied).mean() + 0.5 * tied.mean()
+    return {"difference": difference, "low": low, "high": high, "share_better": float(share_better), "draws": draws}
 
 
 def resample_gains(
     labels: np.ndarray,
     preds: np.ndarray,
     baseline: np.ndarray,
-    statistic: str = "macro_f1",
     groups: np.ndarray | None = None,
     draws: int = 1000,
     seed: int = 0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """What ``preds`` gain over ``baseline`` in each resample, (draws, ...), and on the images themselves, (...).
-
-    Args: as in ``paired``; ``...`` is (28,) for ``f1_per_class``, else nothing.
-    """
-    function = _statistic(statistic)
-    options = {"groups": groups, "draws": draws, "seed": seed}
-    gains = function(*resample(labels, preds, **options)) - function(*resample(labels, baseline, **options))
-    before, after = (metrics.confusion_counts(labels, which) for which in (baseline, preds))
-    estimate = function(*after) - function(*before)
-    return gains, estimate
+) -> tuple[np.ndarray, float]:
+    """The macro F1 that ``preds`` gain over ``baseline`` in each resample, (draws,), and on the images themselves."""
+    after, before = (_macro_f1(*resample(labels, side, groups, draws, seed)) for side in (preds, baseline))
+    return after - before, metrics.macro_f1(labels, preds) - metrics.macro_f1(labels, baseline)
 
 
 def over_seeds(values: np.ndarray, resampled: np.ndarray) -> dict:
@@ -156,7 +138,6 @@ def compare(
     Args:
         preds: name -> 0/1 (N, 28).
         baseline: the name that the others are held against.
-        groups, draws, seed: as in ``interval``.
 
     Returns:
         One row per name: ``name``, ``macro_f1``, ``low``, ``high``, ``gain`` over the baseline, ``gain_low``,
@@ -168,19 +149,10 @@ def compare(
     rows = []
     for name, run_preds in preds.items():
         score = interval(labels, run_preds, **options)
+        row = {"name": name, "macro_f1": score["estimate"], "low": score["low"], "high": score["high"]}
         gain = paired(labels, run_preds, preds[baseline], **options)
-        rows.append(
-            {
-                "name": name,
-                "macro_f1": score["estimate"],
-                "low": score["low"],
-                "high": score["high"],
-                "gain": gain["difference"],
-                "gain_low": gain["low"],
-                "gain_high": gain["high"],
-                "share_better": gain["share_better"],
-            }
-        )
+        row |= {"gain": gain["difference"], "gain_low": gain["low"], "gain_high": gain["high"]}
+        rows.append(row | {"share_better": gain["share_better"]})
     return pd.DataFrame(rows)
 
 
@@ -194,19 +166,12 @@ def win_shares(
     """How often each of several predictions has the highest macro F1 in a resample: how firm a choice among them is.
 
     A winner with a share near 1 would win on other images too; shares of .3, .25, .2 mean that the choice is luck.
-    Equal winners share the resample.
-
-    Args:
-        preds: name -> 0/1 (N, 28).
-        groups, draws, seed: as in ``interval``.
-
-    Returns:
-        name -> share of the resamples, in 0..1; their sum is 1.
+    Equal winners share the resample, so the shares add up to 1.
     """
     resampled = [_macro_f1(*resample(labels, run_preds, groups, draws, seed)) for run_preds in preds.values()]
     estimates = [metrics.macro_f1(labels, run_preds) for run_preds in preds.values()]
     scores = np.stack(resampled)  # (M, draws)
-    moved = np.stack([_move(row, estimate) for row, estimate in zip(scores, estimates, strict=True)])
+    moved = _move(scores.T, np.array(estimates)).T
     wins = scores == np.take_along_axis(scores, moved.argmax(axis=0)[None], axis=0)  # equal ones share the resample
     return dict(zip(preds, (wins / wins.sum(axis=0)).mean(axis=1).tolist(), strict=True))
 
@@ -219,7 +184,10 @@ def resample(
     if not len(labels) or draws < 1:
         raise ValueError(f"{len(labels)} images and {draws} draws: a bootstrap needs at least one of each")
     events = np.hstack([labels & preds, preds & ~labels, labels & ~preds])  # (N, 84)
-    totals = _sum_groups(events, groups)  # (G, 84)
+    groups = np.arange(len(labels)) if groups is None else groups
+    if len(groups) != len(events):
+        raise ValueError(f"{len(groups)} groups for {len(events)} images: give each image its group")
+    totals = pd.DataFrame(events.astype(np.float64)).groupby(groups).sum().to_numpy()  # (G, 84)
     generator = np.random.default_rng(seed)
     blocks = []
     for start in range(0, draws, BLOCK):
@@ -228,27 +196,10 @@ def resample(
     return tuple(np.split(np.concatenate(blocks), 3, axis=1))
 
 
-def _sum_groups(events: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    if groups is None:
-        return events.astype(np.float64)
-    if len(groups) != len(events):
-        raise ValueError(f"{len(groups)} groups for {len(events)} images: give each image its group")
-    names, members = np.unique(groups, return_inverse=True)
-    totals = np.zeros((len(names), events.shape[1]))
-    np.add.at(totals, members, events)
-    return totals
-
-
 def _draw_times(generator: np.random.Generator, draws: int, size: int) -> np.ndarray:
     """How often each of ``size`` groups is in each resample, float (draws, size)."""
     drawn = generator.integers(size, size=(draws, size)) + size * np.arange(draws)[:, None]
     return np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size).astype(np.float64)
-
-
-def _statistic(name: str):
-    if name not in STATISTICS:
-        raise ValueError(f"statistic {name!r}: use one of {', '.join(STATISTICS)}")
-    return STATISTICS[name]
 
 
 def bounds(values: np.ndarray, estimate: np.ndarray) -> np.ndarray:
@@ -259,7 +210,3 @@ def bounds(values: np.ndarray, estimate: np.ndarray) -> np.ndarray:
 def _move(values: np.ndarray, estimate: np.ndarray) -> np.ndarray:
     """Resampled ``values`` (draws, ...) without their bias: their mean is then the estimate."""
     return values + (estimate - values.mean(axis=0))
-
-
-def _plain(value):
-    return float(value) if np.ndim(value) == 0 else np.asarray(value)

@@ -26,10 +26,7 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 def reliability(labels: np.ndarray, probs: np.ndarray, bins: int = 15) -> pd.DataFrame:
-    """How often the labels come true, by predicted probability, all classes pooled.
-
-    Args:
-        bins: how many parts of equal width.
+    """How often the labels come true, by predicted probability (``bins`` of equal width), all classes pooled.
 
     Returns:
         One row per bin that holds something: ``low``, ``high``, ``count``, ``mean_prob``, ``positive_share``. The two
@@ -63,9 +60,8 @@ def expected_calibration_error(labels: np.ndarray, probs: np.ndarray, bins: int 
 
 def calibration_error_per_class(labels: np.ndarray, probs: np.ndarray, bins: int = 15) -> np.ndarray:
     """The expected calibration error of each class by itself, float (28,)."""
-    labels, probs = np.asarray(labels), np.asarray(probs)
-    columns = range(probs.shape[1])
-    return np.array([expected_calibration_error(labels[:, [j]], probs[:, [j]], bins) for j in columns])
+    pairs = zip(np.transpose(labels), np.transpose(probs), strict=True)
+    return np.array([expected_calibration_error(truth[:, None], column[:, None], bins) for truth, column in pairs])
 
 
 def fit_temperature(labels: np.ndarray, probs: np.ndarray) -> float:
@@ -93,11 +89,7 @@ def scale(probs: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def scale_cross_fitted(labels: np.ndarray, probs: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """``scale`` with each fold's temperature fitted on the other folds: float32 (N, 28), fair to score on these images.
-
-    Args:
-        folds: int (N,), the fold of each image; at least two different.
-    """
+    """``scale`` with each fold's temperature fitted on the other ``folds`` (N,): fair to score on these images."""
     scaled = np.zeros(np.shape(probs), np.float32)
     for fold in np.unique(folds):
         inside = folds == fold

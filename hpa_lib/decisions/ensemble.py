@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import optimize, stats
 
+from hpa_lib import store
 from hpa_lib.decisions import bootstrap, calibration, metrics
-
-NEWTON_STEPS = 50  # of the stacker; it converges in far fewer
 
 
 def align(members: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -23,9 +23,6 @@ def align(members: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndar
     Args:
         members: name -> ids str (N,) and array (N, 28) (probabilities or label sets).
 
-    Returns:
-        ids str (N,) and name -> array (N, 28).
-
     Raises:
         ValueError: an Id occurs twice in a member, or a member has other ids than the first; the sentence names both.
     """
@@ -33,14 +30,16 @@ def align(members: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndar
         raise ValueError("an ensemble without members: name at least one run")
     first, (ids, _) = next(iter(members.items()))
     aligned = {}
-    for name, (own_ids, array) in members.items():
-        row_of = {own_id: row for row, own_id in enumerate(own_ids)}
-        if len(own_ids) != len(array) or len(row_of) != len(own_ids):
+    remedy = "combine members predicted on the same images only"
+    for name, (member_ids, array) in members.items():
+        different = len(set(member_ids))
+        if not len(member_ids) == different == len(array):
             raise ValueError(
-                f"{name}: {len(own_ids)} ids, {len(row_of)} different, for {len(array)} rows: each Id needs one row"
+                f"{name}: {len(member_ids)} ids, {different} different, for {len(array)} rows: each Id needs one row"
             )
-        _refuse_other_ids(first, ids, name, own_ids)
-        aligned[name] = np.asarray(array)[[row_of[image_id] for image_id in ids]]
+        rows = store.find_rows(member_ids, ids, f"ids of {first} are not in {name}", remedy)
+        store.find_rows(ids, member_ids, f"ids of {name} are not in {first}", remedy)
+        aligned[name] = np.asarray(array)[rows]
     return np.asarray(ids), aligned
 
 
@@ -70,18 +69,6 @@ def join_folds(runs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarra
     return means.index.to_numpy(str), means.to_numpy(np.float32)
 
 
-def _refuse_other_ids(first: str, ids: np.ndarray, name: str, own_ids: np.ndarray) -> None:
-    for missing, here, there in (
-        (sorted(set(ids) - set(own_ids)), name, first),
-        (sorted(set(own_ids) - set(ids)), first, name),
-    ):
-        if missing:
-            raise ValueError(
-                f"{here} lacks {len(missing)} ids that {there} has, first {missing[0]}: "
-                "combine members predicted on the same images only"
-            )
-
-
 def union(preds_list: Sequence[np.ndarray]) -> np.ndarray:
     """Labels that at least one member predicts (the study's merge of two submissions): uint8 (N, 28)."""
     return vote(preds_list, 1)
@@ -96,7 +83,6 @@ def vote(preds_list: Sequence[np.ndarray], at_least: int) -> np.ndarray:
     """Labels that ``at_least`` members predict: uint8 (N, 28).
 
     Args:
-        preds_list: one or more 0/1 (N, 28).
         at_least: 1 (union) to the number of members (intersection).
     """
     if not 1 <= at_least <= len(preds_list):
@@ -122,8 +108,8 @@ def rank_mean(probs_list: Sequence[np.ndarray]) -> np.ndarray:
     For members whose probabilities are on different scales. Ranks depend on the other images of the part, so the
     thresholds of one part fit another only where the classes are equally common in both. Ties share their mean rank.
     """
-    ranks = [pd.DataFrame(probs).rank(axis=0).to_numpy() for probs in _stack_probs(probs_list)]
-    return ((np.mean(ranks, axis=0) - 0.5) / max(len(ranks[0]), 1)).astype(np.float32)
+    ranks = stats.rankdata(_stack_probs(probs_list), axis=1)  # (M, N, 28)
+    return ((ranks.mean(axis=0) - 0.5) / max(ranks.shape[1], 1)).astype(np.float32)
 
 
 def weighted(probs_list: Sequence[np.ndarray], member_weights: Sequence[float]) -> np.ndarray:
@@ -146,7 +132,6 @@ def out_of_fold(
     """Combined probabilities of every image from a combination fitted on the other folds: float32 (N, 28).
 
     Args:
-        folds: int (N,), at least two different.
         fit: ``hill_climb`` or ``fit_stacker``: labels, probs_list -> parameters.
         combine: ``weighted`` or ``stack``: probs_list, parameters -> probs.
     """
@@ -162,11 +147,9 @@ def hill_climb(labels: np.ndarray, probs_list: Sequence[np.ndarray], rounds: int
     """Member weights that give the weighted mean the highest mean average precision: float (M,), 0 or more, sum 1.
 
     Greedy selection with replacement: each round adds the member that helps most, and the weights are how often each
-    was taken. Average precision needs no thresholds, so nothing else is tuned on the way; classes without positives
-    are left out of it. Source: Caruana et al. (2004), "Ensemble selection from libraries of models".
-
-    Args:
-        rounds: how many members are taken; the best round counts.
+    was taken; of the ``rounds`` the best one counts. Average precision needs no thresholds, so nothing else is tuned on
+    the way; classes without positives are left out of it. Source: Caruana et al. (2004), "Ensemble selection from
+    libraries of models".
     """
     stacked, present = _stack_probs(probs_list).astype(np.float64), np.asarray(labels).any(axis=0)
     if not present.any():
@@ -187,39 +170,29 @@ def fit_stacker(labels: np.ndarray, probs_list: Sequence[np.ndarray], strength: 
     """A logistic regression per class on the members' logits: coefficients float (28, M + 1), the last the intercept.
 
     The penalty draws each class's coefficients towards the plain mean of the logits (1 / M each), so that a class with
-    few positives stays with ``geometric_mean``. Fitted by Newton steps, damped after a step that raised the loss.
-
-    Args:
-        strength: of the penalty, on the scale of a number of images.
+    few positives stays with ``geometric_mean``; its ``strength`` is on the scale of a number of images.
     """
     features = _stacker_features(probs_list)  # (28, N, M + 1)
     targets = metrics.check_binary(labels, "labels").T.astype(float)  # (28, N)
     prior = np.append(np.full(len(probs_list), 1 / len(probs_list)), 0.0)
     penalty = np.append(np.full(len(probs_list), strength), 1e-2)
-    coefficients = np.tile(prior, (len(targets), 1))
-    loss = _stacker_loss(features, targets, coefficients, prior, penalty)
-    ceiling = np.einsum("cnm,cnk->cmk", features, features, optimize=True) / 4  # the loss is nowhere more curved
-    damping = np.full((len(targets), 1, 1), 0.01)
-    for _ in range(NEWTON_STEPS):
-        fitted = calibration.sigmoid(np.einsum("cnm,cm->cn", features, coefficients))
-        slope = np.einsum("cnm,cn->cm", features, fitted - targets) + penalty * (coefficients - prior)
-        curved = np.einsum("cnm,cn,cnk->cmk", features, fitted * (1 - fitted), features, optimize=True)
-        step = np.linalg.solve(curved + damping * ceiling + np.diag(penalty), slope[..., None])[..., 0]
-        trial_loss = _stacker_loss(features, targets, coefficients - step, prior, penalty)
-        better = trial_loss <= loss
-        coefficients = np.where(better[:, None], coefficients - step, coefficients)
-        loss = np.where(better, trial_loss, loss)
-        damping = np.where(better[:, None, None], damping / 5, np.minimum(damping * 5, 1))
-    return coefficients
+
+    def loss(coefficients, values, target):
+        logits, away = values @ coefficients, coefficients - prior
+        value = (np.logaddexp(0, logits) - target * logits).sum() + 0.5 * (penalty * away**2).sum()
+        return value, values.T @ (calibration.sigmoid(logits) - target) + penalty * away
+
+    def curvature(coefficients, values, target):
+        fitted = calibration.sigmoid(values @ coefficients)
+        return (values.T * (fitted * (1 - fitted))) @ values + np.diag(penalty)
+
+    options = {"method": "trust-exact", "jac": True, "hess": curvature, "tol": 1e-6}
+    pairs = zip(features, targets, strict=True)
+    return np.array([optimize.minimize(loss, prior, args=pair, **options).x for pair in pairs])
 
 
 def stack(probs_list: Sequence[np.ndarray], coefficients: np.ndarray) -> np.ndarray:
-    """The probabilities of a stacker: float32 (N, 28).
-
-    Args:
-        probs_list: in the order of ``fit_stacker``.
-        coefficients: float (28, M + 1), what ``fit_stacker`` returns.
-    """
+    """The probabilities of a stacker, float32 (N, 28), from ``fit_stacker``'s members and ``coefficients``."""
     logits = np.einsum("cnm,cm->nc", _stacker_features(probs_list), coefficients)
     return calibration.sigmoid(logits).astype(np.float32)
 
@@ -237,33 +210,26 @@ def contributions(
     Args:
         preds: ensemble -> 0/1 (N, 28), with all members.
         preds_without: ensemble -> member -> 0/1 (N, 28), with all others.
-        groups, draws, seed: of the paired bootstrap.
+        groups, draws, seed: as in ``bootstrap.paired``.
 
     Returns:
         One row per ensemble and member, the most useful first: ``member``, ``without`` (macro F1), ``adds``, ``low``,
         ``high`` (95 %), ``ensemble``.
     """
-    columns, tables = ["member", "without", "adds", "low", "high"], []
+    columns, rows = ["member", "without", "adds", "low", "high", "ensemble"], []
     for name, others_of in preds_without.items():
-        rows = []
+        found = []
         for member, others in others_of.items():
-            gain = bootstrap.paired(labels, preds[name], others, groups=groups, draws=draws, seed=seed)
+            gain = bootstrap.paired(labels, preds[name], others, groups, draws, seed)
             score = metrics.macro_f1(labels, others)
-            rows.append((member, score, gain["difference"], gain["low"], gain["high"]))
-        table = pd.DataFrame(rows, columns=columns).sort_values("adds", ascending=False)
-        tables.append(table.assign(ensemble=name))
-    return pd.concat(tables, ignore_index=True)
+            found.append((member, score, gain["difference"], gain["low"], gain["high"], name))
+        rows += sorted(found, key=lambda row: -row[2])
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _stacker_features(probs_list: Sequence[np.ndarray]) -> np.ndarray:
     logits = calibration.logit(_stack_probs(probs_list)).transpose(2, 1, 0)  # (28, N, M)
     return np.concatenate([logits, np.ones((*logits.shape[:2], 1))], axis=2)
-
-
-def _stacker_loss(features, targets, coefficients, prior, penalty) -> np.ndarray:
-    logits = np.einsum("cnm,cm->cn", features, coefficients)
-    cross_entropy = (np.logaddexp(0, logits) - targets * logits).sum(axis=1)
-    return cross_entropy + 0.5 * (penalty * (coefficients - prior) ** 2).sum(axis=1)
 
 
 def _stack_probs(probs_list: Sequence[np.ndarray]) -> np.ndarray:

@@ -5,12 +5,14 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from hpa_lib import atlas, provenance, store
 from hpa_lib.data import kaggle
 from hpa_lib.decisions import submission
 
 SEPARATORS = ",;\t"
+WANTED = "give a CSV table with the columns Id and one per class"
 
 
 def add(out: Path, name: str, path: Path, fold: int = 0, replace: bool = False) -> dict[str, int]:
@@ -69,41 +71,34 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = (
-            "is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else f"cannot be read ({error.strerror})"
-        )
-        raise ValueError(f"{path} {reason}: give a CSV table with the columns Id and one per class") from None
-    first = text.partition("\n")[0]
-    separator = max(SEPARATORS, key=first.count)
-    lines = [line for line in csv.reader(text.splitlines(), delimiter=separator) if any(line)]
-    if len(lines) < 2:
-        raise ValueError(f"{path} has no rows: give a CSV table with the columns Id and one per class")
-    columns = _find_columns(path, [cell.strip() for cell in lines[0]])
-    wrong = next((line for line in lines[1:] if len(line) != len(lines[0])), None)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): {WANTED}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text in UTF-8: {WANTED}") from None
+    separator = max(SEPARATORS, key=text.partition("\n")[0].count)
+    header, *lines = [line for line in csv.reader(text.splitlines(), delimiter=separator) if any(line)] or [[]]
+    if not lines:
+        raise ValueError(f"{path} has no rows: {WANTED}")
+    columns = _find_columns(path, [cell.strip() for cell in header])
+    wrong = next((line for line in lines if len(line) != len(header)), None)
     if wrong:
-        raise ValueError(f"{path}: the row of '{wrong[0]}' has {len(wrong)} cells, the first line {len(lines[0])}")
-    ids = np.array([line[columns[0]].strip() for line in lines[1:]], str)
-    _check_ids(path, ids)
+        raise ValueError(f"{path}: the row of '{wrong[0]}' has {len(wrong)} cells, the first line {len(header)}")
+    cells = np.char.strip(np.array(lines, str)[:, columns])  # (N, 29), the Id first
+    _check_ids(path, cells[:, 0])
     decimal = "," if separator != "," else "."
-    cells = [[line[column].strip().replace(decimal, ".") for column in columns[1:]] for line in lines[1:]]
-    return ids, _read_probs(path, ids, cells)
+    return cells[:, 0], _read_probs(path, cells[:, 0], np.char.replace(cells[:, 1:], decimal, "."))
 
 
 def _find_columns(path: Path, header: list[str]) -> list[int]:
     """The column of the Id and of each class."""
-    folded = [name.casefold() for name in header]
-    columns = [[column for column, name in enumerate(folded) if name == "id"]]
-    for label, class_name in enumerate(atlas.LABELS):
-        names = {str(label), class_name.casefold()}
-        columns.append([column for column, name in enumerate(folded) if name in names])
-    for name, found in zip(["Id", *atlas.LABELS], columns, strict=True):
+    folded, columns = [name.casefold() for name in header], []
+    for names in [("Id",), *((class_name, str(label)) for label, class_name in enumerate(atlas.LABELS))]:
+        found = [column for column, name in enumerate(folded) if name in map(str.casefold, names)]
         if len(found) != 1:
-            number = "" if name == "Id" else f" (or {atlas.LABELS.index(name)})"
-            raise ValueError(
-                f"{path} has {len(found) or 'no'} columns {name}{number}: it must have Id and each class once"
-            )
-    return [found[0] for found in columns]
+            wanted = f"{names[0]} (or {names[1]})" if len(names) > 1 else names[0]
+            raise ValueError(f"{path} has {len(found) or 'no'} columns {wanted}: it must have Id and each class once")
+        columns += found
+    return columns
 
 
 def _check_ids(path: Path, ids: np.ndarray) -> None:
@@ -114,14 +109,12 @@ def _check_ids(path: Path, ids: np.ndarray) -> None:
         raise ValueError(f"{path}: {(counts > 1).sum()} Ids occur more than once, first '{unique[counts > 1][0]}'")
 
 
-def _read_probs(path: Path, ids: np.ndarray, cells: list[list[str]]) -> np.ndarray:
-    values = np.full((len(cells), atlas.NUM_LABELS), np.nan, np.float32)
-    for row, texts in enumerate(cells):
-        for label, text in enumerate(texts):
-            try:
-                values[row, label] = float(text)
-            except ValueError:
-                raise ValueError(f"{path}: '{text}' of '{ids[row]}', {atlas.LABELS[label]}, is no number") from None
+def _read_probs(path: Path, ids: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    values = pd.to_numeric(cells.ravel(), errors="coerce").reshape(cells.shape).astype(np.float32)
+    bad = np.argwhere(np.isnan(values) & (np.char.lower(cells) != "nan"))
+    if len(bad):
+        row, label = bad[0]
+        raise ValueError(f"{path}: '{cells[row, label]}' of '{ids[row]}', {atlas.LABELS[label]}, is no number")
     bad = np.argwhere(~((values >= 0) & (values <= 1)))
     if len(bad):
         row, label = bad[0]

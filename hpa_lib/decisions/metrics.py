@@ -18,9 +18,6 @@ def macro_f1(labels: np.ndarray, preds: np.ndarray) -> float:
 
     A class with 11 images weighs as much as one with 12,885. A class without positives scores 0, whatever is
     predicted, so a small split has a ceiling below 1; ``macro_f1_present`` leaves such classes out.
-
-    Returns:
-        In 0..1, as scikit-learn's ``f1_score(average="macro", zero_division=0)``.
     """
     return float(f1_per_class(labels, preds).mean())
 
@@ -48,10 +45,9 @@ def f1_per_class(labels: np.ndarray, preds: np.ndarray) -> np.ndarray:
 
 
 def average_precision(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
-    """The area under each class's precision-recall steps: how well a class is ranked, whatever the thresholds.
+    """The area under each class's precision-recall steps, float (28,): how well a class is ranked, without thresholds.
 
-    Returns:
-        float (28,), as scikit-learn's ``average_precision_score(average=None)``; 0 for a class without positives.
+    0 for a class without positives.
     """
     _, hits, last = rank(labels, probs)
     num_images = hits.shape[1]
@@ -110,9 +106,7 @@ def summarize(labels: np.ndarray, preds: np.ndarray) -> dict[str, float]:
 def class_table(labels: np.ndarray, preds: np.ndarray, probs: np.ndarray | None = None) -> pd.DataFrame:
     """One row per class: ``label``, ``name``, ``positives``, ``predicted``, ``precision``, ``recall``, ``f1``.
 
-    A precision or recall of 0 / 0 (nothing predicted, no positives) is 0.
-
-    With ``probs`` a column ``average_precision`` follows.
+    With ``probs`` a column ``average_precision`` follows. A precision or recall of 0 / 0 is 0.
     """
     true_positives, false_positives, false_negatives = confusion_counts(labels, preds)
     table = pd.DataFrame({"label": np.arange(atlas.NUM_LABELS), "name": atlas.LABELS})
@@ -138,11 +132,7 @@ def check_same_shape(labels: np.ndarray, other: np.ndarray, name: str) -> None:
 
 
 def check_binary(array: np.ndarray, name: str) -> np.ndarray:
-    """``array`` as uint8 (N, 28).
-
-    Raises:
-        ValueError: it is not two-dimensional, or holds something other than 0 and 1.
-    """
+    """``array`` as uint8 (N, 28), refused when it is not two-dimensional or holds something other than 0 and 1."""
     array = np.asarray(array)
     if array.ndim != 2:
         raise ValueError(f"{name} have shape {array.shape}: give one row per image and one column per class")
@@ -153,11 +143,7 @@ def check_binary(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def check_probs(probs: np.ndarray) -> np.ndarray:
-    """``probs`` as a float array (N, 28).
-
-    Raises:
-        ValueError: it is not two-dimensional, or holds NaN or numbers outside 0..1.
-    """
+    """``probs`` as a float array (N, 28), refused when it is not two-dimensional or holds NaN or other than 0..1."""
     probs = np.asarray(probs)
     if probs.ndim != 2:
         raise ValueError(f"probs have shape {probs.shape}: give one row per image and one column per class")

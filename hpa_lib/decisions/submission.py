@@ -54,9 +54,8 @@ def write_all(out: Path, data: Path, ids: np.ndarray, files: Mapping[str, np.nda
     Args:
         out: the folder of the run set.
         data: the data folder, as notebook 00 left it; it holds ``sample_submission.csv``.
-        ids: str (N,), the test images that the runs predicted.
+        ids, fallback: as in ``make_table``.
         files: file name under ``out`` -> preds 0/1 (N, 28).
-        fallback: as in ``make_table``.
 
     Raises:
         ValueError: the data have changed since notebook 00, or the runs predicted other images.
@@ -81,17 +80,16 @@ def list_dropped(ids: np.ndarray, sample_ids: np.ndarray, test_images: int) -> l
     Raises:
         ValueError: the runs predicted other images: they were trained before notebook 00 was run again.
     """
-    known = set(ids.tolist())
-    other = sorted(known - set(sample_ids.tolist()))
-    found = f"{len(ids)} test images, but notebook 00 found {test_images}" if len(ids) != test_images else ""
-    if other and not found:
-        found = f"{_count(other, 'test image')} that the sample lacks, first {other[0]}"
+    other = np.setdiff1d(ids, sample_ids)
+    found = f"{_count(other, 'test image')} that the sample lacks, first {other[0]}" if len(other) else ""
+    if len(ids) != test_images:
+        found = f"{len(ids)} test images, but notebook 00 found {test_images}"
     if found:
         raise ValueError(
             f"the runs predicted {found}: train them again with START_OVER, or run notebook 00 with the data that they "
             "were trained on"
         )
-    return [image_id for image_id in sample_ids.tolist() if image_id not in known]
+    return sample_ids[~np.isin(sample_ids, ids)].tolist()
 
 
 def commonest_set(labels: np.ndarray) -> str:
@@ -101,21 +99,16 @@ def commonest_set(labels: np.ndarray) -> str:
 
 
 def read(path: Path, column: str = COLUMN) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and label sets of a submission (or, with ``column="Target"``, of a truth file).
-
-    Returns:
-        ids str (N,) and preds uint8 (N, 28), in the file's order.
+    """Ids str (N,) and label sets uint8 (N, 28) of a submission or, with ``column="Target"``, of a truth file.
 
     Raises:
         ValueError: the first thing wrong with the file: columns, doubled ids, labels outside 0..27 or repeated.
     """
-    ids, texts, findings = _read_rows(Path(path), column)
+    ids, preds, findings = _read_rows(Path(path), column)
     findings += _compare_ids(ids, ids, Path(path).name, "itself", ordered=False)
-    rows, unreadable = _parse_rows(ids, texts)
-    findings += unreadable
     if findings:
         raise ValueError(f"{path}: {findings[0]}")
-    return np.array(ids, str), np.array(rows, np.uint8).reshape(len(rows), atlas.NUM_LABELS)
+    return np.array(ids, str), preds
 
 
 def read_ids(path: Path) -> np.ndarray:
@@ -138,13 +131,11 @@ def check(submission_path: Path, sample_path: Path) -> list[str]:
     """
     sample_ids = read_ids(sample_path)
     try:
-        ids, texts, findings = _read_rows(Path(submission_path), COLUMN)
+        ids, preds, findings = _read_rows(Path(submission_path), COLUMN)
     except ValueError as error:
         return [str(error)]
     findings += _compare_ids(ids, list(sample_ids), "the submission", "the sample")
-    rows, unreadable = _parse_rows(ids, texts)
-    findings += unreadable
-    empty = [image_id for image_id, text in zip(ids, texts, strict=True) if not text.strip()]
+    empty = [image_id for image_id, row in zip(ids, preds, strict=True) if not row.any()]
     if empty:
         findings.append(f"{_count(empty, 'row')} without any label, first {empty[0]}: every image of this data has one")
     return findings
@@ -156,8 +147,7 @@ def score(submission_path: Path, truth_path: Path, draws: int = 1000, seed: int 
     Args:
         submission_path: ``Id,Predicted``.
         truth_path: ``Id,Target``, the same ids in the same order.
-        draws: bootstrap resamples of the 95 % interval.
-        seed: of the bootstrap and of the public part.
+        draws, seed: of the bootstrap; ``seed`` also of the public part.
         public: share of the images in a public part, such as ``PUBLIC``; the others are the private part. Each label
             is spread evenly over both, and every submission is scored on the same two. 0: no parts.
 
@@ -188,8 +178,8 @@ def score(submission_path: Path, truth_path: Path, draws: int = 1000, seed: int 
 
 def _summarize(labels: np.ndarray, preds: np.ndarray, draws: int, seed: int) -> dict:
     interval = bootstrap.interval(labels, preds, draws=draws, seed=seed)
-    ends = {"low": interval["low"], "high": interval["high"]}
-    return metrics.summarize(labels, preds) | ends | {"num_images": len(labels)}
+    scores = {"low": interval["low"], "high": interval["high"], "num_images": len(labels)}
+    return metrics.summarize(labels, preds) | scores
 
 
 def score_table(scores: Mapping[str, dict]) -> pd.DataFrame:
@@ -203,8 +193,8 @@ def score_table(scores: Mapping[str, dict]) -> pd.DataFrame:
     return table.assign(submission=list(scores))[["submission", *columns]]
 
 
-def _read_rows(path: Path, column: str) -> tuple[list[str], list[str], list[str]]:
-    """Ids, texts and findings (lines of the wrong length or without an Id) of a two-column file.
+def _read_rows(path: Path, column: str) -> tuple[list[str], np.ndarray, list[str]]:
+    """Ids, multi-hot rows and findings (lines that are no Id and label set) of a two-column file.
 
     Raises:
         ValueError: it is not there, not text, or has other columns.
@@ -214,34 +204,27 @@ def _read_rows(path: Path, column: str) -> tuple[list[str], list[str], list[str]
     rows, traits = csv_rows.read_rows(path, column, strict=True)
     wrong = sorted([line for line, _, _ in traits.ragged] + [row.line for row in rows if not row.id.strip()])
     findings = [f"{_count(wrong, 'line')} not of the form Id,{column}, first line {wrong[0]}"] if wrong else []
-    rows = [row for row in rows if row.id.strip()]
-    return [row.id for row in rows], [row.text for row in rows], findings
-
-
-def _parse_rows(ids: list[str], texts: list[str]) -> tuple[list[np.ndarray], list[str]]:
-    """The multi-hot rows and a finding about those that cannot be read."""
-    rows, errors = [], []
-    for image_id, text in zip(ids, texts, strict=True):
+    rows, errors = [row for row in rows if row.id.strip()], []
+    preds = np.ones((len(rows), atlas.NUM_LABELS), np.uint8)  # what cannot be read is not empty
+    for row, pred in zip(rows, preds, strict=True):
         try:
-            rows.append(atlas.parse_target(text))
+            pred[:] = atlas.parse_target(row.text)
         except ValueError as error:
-            errors.append(f"{image_id}: {error}")
-    return rows, [f"{_count(errors, 'row')} with labels that cannot be read, first {errors[0]}"] if errors else []
+            errors.append(f"{row.id}: {error}")
+    if errors:
+        findings.append(f"{_count(errors, 'row')} with labels that cannot be read, first {errors[0]}")
+    return [row.id for row in rows], preds, findings
 
 
 def _compare_ids(ids: list[str], wanted: list[str], name: str, wanted_name: str, ordered: bool = True) -> list[str]:
     """Sentences about doubled, missing, unknown and, when all of that is in order, misplaced ids."""
-    findings = []
-    known, expected = set(ids), set(wanted)
-    doubled = list(pd.Index(ids)[pd.Index(ids).duplicated()])
-    missing = [image_id for image_id in wanted if image_id not in known]
-    unknown = [image_id for image_id in ids if image_id not in expected]
-    if doubled:
-        findings.append(f"{_count(doubled, 'repeated Id')} in {name}, first {doubled[0]}")
-    if missing:
-        findings.append(f"{_count(missing, 'image')} of {wanted_name} missing in {name}, first {missing[0]}")
-    if unknown:
-        findings.append(f"{_count(unknown, 'image')} of {name} not in {wanted_name}, first {unknown[0]}")
+    found, expected = pd.Index(ids), pd.Index(wanted)
+    problems = (
+        (found[found.duplicated()], "repeated Id", f"in {name}"),
+        (expected[~expected.isin(found)], "image", f"of {wanted_name} missing in {name}"),
+        (found[~found.isin(expected)], "image", f"of {name} not in {wanted_name}"),
+    )
+    findings = [f"{_count(wrong, noun)} {where}, first {wrong[0]}" for wrong, noun, where in problems if len(wrong)]
     if ordered and not findings and ids != wanted:
         row = next(row for row, image_id in enumerate(wanted) if ids[row] != image_id)
         findings.append(
@@ -251,5 +234,5 @@ def _compare_ids(ids: list[str], wanted: list[str], name: str, wanted_name: str,
     return findings
 
 
-def _count(items: list, noun: str) -> str:
+def _count(items, noun: str) -> str:
     return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"

@@ -3,10 +3,9 @@
 Positive is ``probs >= threshold``, written once, in ``apply``. ``tune`` finds 28 thresholds in one of several ways
 (``METHODS``); ``cross_fit`` applies them to images they were not tuned on, so that the optimism of tuning is a number.
 
-**One rule for every score of a comparison**: all label sets that are compared treat an image that no class reaches in
-the same way. ``FILL_EMPTY`` says how; notebook 05 stores the rule of a run set and 06 and 07 read it there. At plain .5
-a careful model leaves most images empty, so filling only one side of a comparison changes its result. Shapes as in
-``metrics``.
+All label sets that are compared must treat an image that no class reaches in the same way: at plain .5 a careful model
+leaves most images empty, so filling only one side changes the result. ``FILL_EMPTY`` is the rule; notebook 05 stores
+that of a run set, and 06 and 07 read it there. Shapes as in ``metrics``.
 """
 
 import numpy as np
@@ -18,14 +17,11 @@ FILL_EMPTY = True  # an image that no class reaches gets its most probable class
 
 
 def apply(probs: np.ndarray, thresholds: np.ndarray | float, fill_empty: bool = False) -> np.ndarray:
-    """The predicted label sets: 1 where the probability reaches the threshold.
+    """The predicted label sets, uint8 (N, 28): 1 where the probability reaches the threshold.
 
     Args:
         thresholds: float (28,), or one number for all classes.
-        fill_empty: give an image without any label its most probable class (every image of this data has a label).
-
-    Returns:
-        uint8 (N, 28).
+        fill_empty: as ``fill_empty_rows``.
     """
     probs = metrics.check_probs(probs)
     thresholds = np.asarray(thresholds, np.float64)
@@ -51,16 +47,8 @@ def tune(labels: np.ndarray, probs: np.ndarray, method: str = "exact", **options
 
     Since every class enters macro F1 by itself, each threshold can be tuned alone. A class without positives cannot
     be tuned: every method but ``flat`` gives it the best global threshold (its F1 is 0 here whatever it predicts, so a
-    guess can only help on other images); where no class has positives, that is .5.
-
-    Args:
-        labels, probs: of the validation images, never of the hold-out.
-        method: one of ``METHODS``: ``exact``, ``grid``, ``global``, ``bagged``, ``shrunken``, ``proportion``, ``flat``.
-        **options: of the method, see ``tune_<method>``: ``points`` (grid), ``draws`` and ``seed`` (bagged),
-            ``strength``, ``towards`` and ``per_class`` (shrunken), ``priors`` (proportion), ``value`` (flat).
-
-    Returns:
-        float (28,).
+    guess can only help on other images); where no class has positives, that is .5. ``method`` is one of ``METHODS``,
+    and ``options`` are those of ``tune_<method>``.
     """
     if method not in METHODS:
         raise ValueError(f"method {method!r}: use one of {', '.join(METHODS)}")
@@ -120,17 +108,13 @@ def tune_bagged(labels: np.ndarray, probs: np.ndarray, draws: int = 40, seed: in
 
 
 def tune_shrunken(
-    labels: np.ndarray,
-    probs: np.ndarray,
-    strength: float = 10,
-    towards: str = "proportion",
-    per_class: str = "exact",
+    labels: np.ndarray, probs: np.ndarray, strength: float = 10, towards: str = "proportion", per_class: str = "exact"
 ) -> np.ndarray:
     """Each class's own threshold, drawn towards a steadier one the fewer positives it has, float (28,).
 
     The weight of the class's own threshold is n / (n + strength), on the logit scale, where thresholds of .01 and .1
-    are as far apart as .5 and .92. Where classes differ much in how common they are, ``proportion`` is the better
-    place to be drawn to: a common threshold suits no rare class.
+    are as far apart as .5 and .92. A common threshold suits no rare class, so ``proportion`` is the better place to be
+    drawn to where classes differ much in how common they are.
 
     Args:
         strength: the number of positives at which a class is trusted by half; 0 gives its own thresholds.
@@ -145,22 +129,17 @@ def tune_shrunken(
     return _fill_untunable(calibration.sigmoid(trust * each + (1 - trust) * steady), labels, probs)
 
 
-def tune_proportion(labels: np.ndarray, probs: np.ndarray, priors: np.ndarray | None = None) -> np.ndarray:
-    """Thresholds that predict each class as often as it occurs: in ``labels``, or as ``priors`` say, float (28,)."""
-    if priors is not None:
-        return match_proportions(probs, priors)
+def tune_proportion(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    """Thresholds that predict each class as often as it occurs in ``labels``, float (28,)."""
     return _fill_untunable(match_proportions(probs, labels.mean(axis=0)), labels, probs)
 
 
 def match_proportions(probs: np.ndarray, priors: np.ndarray) -> np.ndarray:
-    """Thresholds at which the share of positives of each class comes nearest to ``priors``; no labels needed.
+    """Thresholds (28,) at which the share of positives of each class comes nearest to ``priors``; no labels needed.
 
     Args:
         probs: (N, 28) in 0..1, of any images, such as the test part's.
         priors: float (28,), the wanted share of each class, in 0..1. At least one image is predicted where it is > 0.
-
-    Returns:
-        float (28,).
     """
     probs, priors = metrics.check_probs(probs), np.asarray(priors, float)
     if priors.shape != probs.shape[1:] or not ((priors >= 0) & (priors <= 1)).all():
@@ -208,14 +187,9 @@ def find_candidate(name: str) -> tuple[str, dict]:
 
 
 def cross_fit(
-    labels: np.ndarray,
-    probs: np.ndarray,
-    folds: np.ndarray,
-    method: str = "exact",
-    fill_empty: bool = False,
-    **options,
+    labels: np.ndarray, probs: np.ndarray, folds: np.ndarray, method: str = "exact", fill_empty: bool = False, **options
 ) -> np.ndarray:
-    """Label sets for every image from thresholds tuned on the other folds only.
+    """Label sets, uint8 (N, 28), from thresholds tuned on the other folds only.
 
     The score of these is what the thresholds are worth on new images; the score of thresholds on the images they were
     tuned on, minus this, is the optimism of tuning.
@@ -223,10 +197,6 @@ def cross_fit(
     Args:
         folds: int (N,), the fold of each image (``splits.make_folds`` keeps groups together); at least two different.
         method, **options: as in ``tune``.
-        fill_empty: as in ``apply``.
-
-    Returns:
-        uint8 (N, 28).
     """
     folds = np.asarray(folds)
     numbers = np.unique(folds)
@@ -242,33 +212,13 @@ def cross_fit(
     return preds
 
 
-def carry_over(tuned: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Thresholds that predict each class as often among ``target`` as ``tuned`` does among ``source``, float (28,).
-
-    For a member made of K fold runs: its thresholds are tuned on the probabilities of single models (each image is
-    predicted by the one run that was not trained on it), but decide means of K models, which are less extreme. A
-    simulation in tests/decisions/test_thresholds.py holds it against thresholds used as they are and tuned on means.
-
-    Args:
-        tuned: float (28,), tuned on ``source``.
-        source: (N, 28) in 0..1, the validation probabilities.
-        target: (M, 28) in 0..1, the probabilities to decide; their labels are not needed.
-    """
-    if not len(target):
-        return tuned
-    return match_proportions(target, apply(source, tuned).mean(axis=0))
-
-
 def f1_curve(labels: np.ndarray, probs: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """The F1 of every class at every threshold of ``grid`` (G,): float (G, 28), from one sort."""
     ranked, hits, _ = metrics.rank(labels, probs)
-    positives = hits[:, -1]
-    curve = np.zeros((len(grid), len(ranked)))
-    for column, values in enumerate(ranked):
-        predicted = np.searchsorted(-values, -np.asarray(grid, np.float64), side="right")  # reach each threshold
-        found = np.concatenate([[0], hits[column]])[predicted]
-        curve[:, column] = metrics.divide(2 * found, predicted + positives[column])
-    return curve
+    limits = -np.asarray(grid, np.float64)
+    predicted = np.array([np.searchsorted(-values, limits, side="right") for values in ranked])  # reach each threshold
+    found = np.take_along_axis(np.pad(hits, ((0, 0), (1, 0))), predicted, axis=1)
+    return metrics.divide(2 * found, predicted + hits[:, -1:]).T
 
 
 def _f1_of_cuts(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -281,9 +231,8 @@ def _f1_of_cuts(labels: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.n
 
 def _cut_behind(ranked: np.ndarray, index: np.ndarray) -> np.ndarray:
     """The threshold (C,) between each row's probability at ``index`` and the next one (0 behind the last)."""
-    padded = np.pad(ranked.astype(np.float64), ((0, 0), (0, 1)))
-    above = np.take_along_axis(padded, index[:, None], axis=1)[:, 0]
-    below = np.take_along_axis(padded, index[:, None] + 1, axis=1)[:, 0]
+    padded, rows = np.pad(ranked.astype(np.float64), ((0, 0), (0, 1))), np.arange(len(ranked))
+    above, below = padded[rows, index], padded[rows, index + 1]
     middle = (above + below) / 2
     return np.where(middle > below, middle, above)  # neighbouring floats have no middle
 
@@ -291,7 +240,7 @@ def _cut_behind(ranked: np.ndarray, index: np.ndarray) -> np.ndarray:
 def _best_cuts(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
     """The threshold (28,) of the best cut of each class; meaningless where a class has no positives."""
     ranked, f1, _ = _f1_of_cuts(labels, probs)
-    return _cut_behind(ranked, f1.argmax(axis=1))  # the first of equal ones, so the highest threshold
+    return _cut_behind(ranked, f1.argmax(axis=1))  # the first of equals, so the highest threshold
 
 
 def _fill_untunable(thresholds: np.ndarray, labels: np.ndarray, probs: np.ndarray) -> np.ndarray:

@@ -14,14 +14,13 @@ def coefficients(table: pd.DataFrame, most: int = 24, synthetic: bool = False) -
         table: one row per feature, one column per class, what a standard deviation of the feature adds to the logit.
         most: features that are drawn, those with the largest coefficients.
     """
-    strongest = table.abs().max(axis=1).nlargest(most).index
+    strongest = table.loc[table.abs().max(axis=1).nlargest(most).index]
     fig, ax = style.new_figure(2 + 0.9 * table.shape[1], 0.26 * len(strongest) + 2.2)
+    top = strongest.abs().to_numpy().max()
+    colors = {"cmap": sns.color_palette(style.DIVERGING, as_cmap=True), "vmin": -top, "vmax": top}
+    numbers = {"annot": True, "fmt": ".1f", "annot_kws": {"size": 7}, "linewidths": 0.5}
     label = {"label": "change of the logit per standard deviation"}
-    top = table.loc[strongest].abs().to_numpy().max()
-    options = {"vmin": -top, "vmax": top, "annot": True, "fmt": ".1f", "annot_kws": {"size": 7}, "linewidths": 0.5}
-    sns.heatmap(
-        table.loc[strongest], cmap=sns.color_palette(style.DIVERGING, as_cmap=True), ax=ax, cbar_kws=label, **options
-    )
+    sns.heatmap(strongest, ax=ax, cbar_kws=label, **colors, **numbers)
     ax.set_xticks(ax.get_xticks(), ax.get_xticklabels(), rotation=40, ha="right")
     text = f"The {len(strongest)} of {len(table)} features with the largest coefficients in these classes."
     return style.caption(fig, text, synthetic)
@@ -38,10 +37,9 @@ def learning_curve(table: pd.DataFrame, judged_on: str, synthetic: bool = False)
     names = {"macro_ap": "macro average precision", "macro_f1": "macro F1 at .5"}
     long = table.rename(columns=names).melt("images", var_name="score", value_name="value")
     sns.lineplot(long, x="images", y="value", hue="score", style="score", markers=True, dashes=False, ax=ax)
-    ax.set(xscale="log", xlabel="training images (log scale)", ylabel=f"score on the {judged_on}")
+    ax.set(xscale="log", xlabel="training images (log scale)", ylim=(0, None), ylabel=f"score on the {judged_on}")
     ax.set_xticks(table["images"], [f"{number:,}" for number in table["images"]])
     ax.minorticks_off()
-    ax.set_ylim(0, None)
     ax.legend(title="")
     return style.caption(fig, "Each number of images contains the smaller ones. One choice of images.", synthetic)
 
@@ -57,13 +55,10 @@ def imbalance(table: pd.DataFrame, rare: int, synthetic: bool = False) -> Figure
     for ax, column, title in zip(axes, ("rare_f1", "macro_f1"), (f"the {rare} rarest classes", "all 28"), strict=True):
         lines = {"hue": "method", "style": "method", "markers": True, "dashes": False, "errorbar": ("pi", 100)}
         sns.lineplot(table, x="ratio", y=column, ax=ax, **lines)
-        ax.set(
-            xscale="log", xlabel="commonest : rarest class in training (log scale)", ylabel="F1 on a balanced test part"
-        )
-        ax.set_title(f"Mean F1 of {title}")
+        ax.set(xscale="log", xlabel="commonest : rarest class in training (log scale)", title=f"Mean F1 of {title}")
+        ax.set(ylim=(0, None), ylabel="F1 on a balanced test part")
         ax.set_xticks(table["ratio"].unique(), [f"{ratio:g}" for ratio in table["ratio"].unique()])
         ax.minorticks_off()
-        ax.set_ylim(0, None)
     axes[1].get_legend().remove()
     axes[0].legend(title="")
     text = f"Same number of training images everywhere. Bands: {table['seed'].nunique()} data sets."

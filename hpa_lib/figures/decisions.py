@@ -1,4 +1,7 @@
-"""Pictures of decisions: F1 along the threshold, the optimism of tuning, calibration, ensembles."""
+"""Pictures of decisions: F1 along the threshold, the optimism of tuning, calibration, ensembles.
+
+``judged_on`` says what the scores were measured on, such as ``"hold-out"``.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -73,7 +76,6 @@ def candidate_scores(table: pd.DataFrame, judged_on: str, synthetic: bool = Fals
 
     Args:
         table: columns ``run``, ``name``, ``tuned_on``, ``cross_fitted``, ``macro_f1``, ``low``, ``high``.
-        judged_on: what ``macro_f1`` was measured on, for the legend.
     """
     runs = list(dict.fromkeys(table["run"]))
     width, height = max(4, 7.5 / len(runs)), 0.9 + 0.25 * table["name"].nunique()
@@ -92,11 +94,7 @@ def candidate_scores(table: pd.DataFrame, judged_on: str, synthetic: bool = Fals
 
 
 def reliability(tables: Mapping[str, pd.DataFrame], synthetic: bool = False) -> Figure:
-    """How often labels came true against how probable the model said they were.
-
-    Args:
-        tables: run -> ``calibration.reliability`` of it.
-    """
+    """How often labels came true against how probable the model said they were; run -> ``calibration.reliability``."""
     fig, ax = style.new_figure(style.DOUBLE, 5)
     ax.plot([0, 1], [0, 1], color=style.COLORS["grey"], linewidth=1, linestyle="--", label="calibrated")
     for look, (run, table) in zip(style.marks(len(tables)), tables.items(), strict=True):
@@ -113,7 +111,6 @@ def ensemble_scores(table: pd.DataFrame, baseline: str, judged_on: str, syntheti
     Args:
         table: columns ``name``, ``kind``, ``macro_f1``, ``low``, ``high``, ``gain``, ``gain_low``, ``gain_high``.
         baseline: the name of the best single model.
-        judged_on: what the scores were measured on.
     """
     rows = table.iloc[::-1].reset_index(drop=True)
     fig, (left, right) = style.new_figure(style.DOUBLE, 1.6 + 0.25 * len(rows), ncols=2, sharey=True)
@@ -132,7 +129,6 @@ def class_scores(table: pd.DataFrame, judged_on: str, synthetic: bool = False) -
 
     Args:
         table: columns ``name``, ``positives``, ``f1``, ``f1_low``, ``f1_high``, and perhaps ``average_precision``.
-        judged_on: what it was measured on.
     """
     rows = table.sort_values("positives", kind="stable", ignore_index=True)
     rows["name"] = [f"{name}  {count:,}" for name, count in zip(rows["name"], rows["positives"], strict=True)]
@@ -148,11 +144,7 @@ def class_scores(table: pd.DataFrame, judged_on: str, synthetic: bool = False) -
 
 
 def contributions(table: pd.DataFrame, synthetic: bool = False) -> Figure:
-    """What each member adds to an ensemble, with its paired interval.
-
-    Args:
-        table: columns ``ensemble``, ``member``, ``adds``, ``low``, ``high``; one colour per ensemble.
-    """
+    """What each member adds to an ensemble, with its paired interval; ``table`` is from ``ensemble.contributions``."""
     members = list(dict.fromkeys(table["member"]))
     fig, ax = style.new_figure(8, 1.4 + 0.5 * len(members))
     ax.axvline(0, color=style.COLORS["grey"], linewidth=1)
@@ -161,7 +153,7 @@ def contributions(table: pd.DataFrame, synthetic: bool = False) -> Figure:
         reach = np.abs(rows[["low", "high"]].to_numpy().T - rows["adds"].to_numpy())
         ax.errorbar(rows["adds"], places, xerr=reach, fmt="os^D"[number % 4], capsize=3, label=name)
     ax.set_yticks(range(len(members)), members)
-    ax.set_ylim(max(len(members), 1) - 0.5, -0.5)
+    ax.set(ylim=(max(len(members), 1) - 0.5, -0.5))
     ax.set_xlabel("macro F1 of the whole ensemble − without this member (95 % interval)")
     if members:
         fig.legend(loc="outside upper left", ncols=4)

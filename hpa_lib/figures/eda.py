@@ -13,12 +13,7 @@ from hpa_lib.figures import style
 
 
 def label_counts(counts: np.ndarray, num_images: int, synthetic: bool = False) -> Figure:
-    """The images of each class on a log axis, commonest first.
-
-    Args:
-        counts: int (28,).
-        num_images: images in all, for the shares.
-    """
+    """The images of each class, ``counts`` int (28,), on a log axis, commonest first."""
     order = np.argsort(counts, kind="stable")  # the commonest ends on top
     shown = counts[order]
     rare = shown < counts.max() / 100
@@ -38,11 +33,7 @@ def label_counts(counts: np.ndarray, num_images: int, synthetic: bool = False) -
 
 
 def cardinality(labels: np.ndarray, synthetic: bool = False) -> Figure:
-    """How many images carry each number of labels.
-
-    Args:
-        labels: uint8 (N, 28).
-    """
+    """How many images carry each number of labels, from ``labels`` uint8 (N, 28)."""
     numbers = labels.sum(axis=1, dtype=int)
     fig, ax = style.new_figure(style.SINGLE, 2.6)
     sns.histplot(numbers, discrete=True, shrink=0.7, alpha=1, ax=ax)
@@ -78,10 +69,8 @@ def cooccurrence(counts: np.ndarray, lift: np.ndarray, synthetic: bool = False) 
     for ax, title in ((left, "Images with both classes"), (right, "Lift over chance")):
         ax.set(title=title, xlabel="class")
         ax.tick_params(labelsize=7.5, rotation=0)
-    text = (
-        "Common classes appear together often by chance alone (left, white: never); the lift is the count divided by "
-    )
-    text += "chance. Right, grey: below 1/16 or never; white: as by chance, or too few images to tell."
+    text = "Common classes appear together often by chance alone (left, white: never); the lift is the count divided "
+    text += "by chance. Right, grey: below 1/16 or never; white: as by chance, or too few images to tell."
     return style.caption(fig, text, synthetic)
 
 
@@ -94,8 +83,7 @@ def label_sets(images: np.ndarray, names: Sequence[str], synthetic: bool = False
     """
     fig, (left, right) = style.new_figure(12, 4, ncols=2, width_ratios=(1, 1.1))
     top = min(12, len(images))
-    left.barh(np.arange(top), images[:top])
-    left.set_yticks(np.arange(top), names[:top])
+    left.barh(np.arange(top), images[:top], tick_label=names[:top])
     left.invert_yaxis()
     left.xaxis.get_major_locator().set_params(integer=True)
     left.set(xlabel="images", title=f"The {top} commonest of {len(images):,} label sets")
@@ -104,8 +92,7 @@ def label_sets(images: np.ndarray, names: Sequence[str], synthetic: bool = False
     right.xaxis.set_major_formatter("{x:,.0f}")
     right.set(ylim=(0, 104), ylabel="images covered (%)", title="Running share")
     right.grid(True)
-    singles = (images == 1).sum()
-    most = 1 + np.searchsorted(np.cumsum(images), 0.8 * images.sum())
+    singles, most = (images == 1).sum(), 1 + np.searchsorted(np.cumsum(images), 0.8 * images.sum())
     share = 100 * singles / images.sum()
     text = f"{singles:,} of {len(images):,} label sets appear in one image only, {share:.1f} % of all images; "
     text += f"the {most:,} commonest cover 80 % of them."
@@ -119,7 +106,6 @@ def split_balance(
 
     Args:
         counts: int (28,), images of each class in all folds.
-        num_folds: folds.
         ours: int (28,), images in our emptiest fold.
         random: int (draws, 28), the same for random splits.
     """
@@ -149,7 +135,6 @@ def batch_effect(
         batch_sizes: images per batch, ascending.
         scores: the batch-averaged macro F1 for each.
         whole: the macro F1 over all images at once: 1, or less where a class has no image at all.
-        num_images: images in all.
     """
     fig, ax = style.new_figure(7.5, 3.8)
     ax.axhline(whole, color=style.COLORS["grey"], linestyle="--", linewidth=1)
@@ -187,8 +172,6 @@ def sampling_noise(f1: dict[int, np.ndarray], counts: np.ndarray, truth: float, 
     right.xaxis.set_major_formatter("{x:,.0f}")
     right.set(ylim=(-0.03, 1.03), ylabel="F1 of the class", title="F1 of each class (95 % of samples)")
     lacking = ((1 - counts / sizes[-1]) ** sizes[0]).sum()
-    text = (
-        f"The model never changes. A sample of {sizes[0]:,} images lacks {lacking:.1f} of the {len(counts)} classes on "
-        "average; an absent class counts 0."
-    )
+    text = f"The model never changes. A sample of {sizes[0]:,} images lacks {lacking:.1f} of the {len(counts)} classes "
+    text += "on average; an absent class counts 0."
     return style.caption(fig, text, synthetic)

@@ -28,12 +28,7 @@ def to_rgb(image: np.ndarray, colors: np.ndarray = COMPOSITE, peak: float = 99.8
 
 
 def four_channels(image: np.ndarray, title: str = "", synthetic: bool = False) -> Figure:
-    """One field: its four stains in their own colours, and all together.
-
-    Args:
-        image: uint8 (S, S, 4), red, green, blue, yellow.
-        title: such as the names of its labels.
-    """
+    """One field, uint8 (S, S, 4): its four stains in their own colours, and all together."""
     fig, axes = style.new_figure(11, 3.1, ncols=5)
     for channel, ax in enumerate(axes[:4]):
         ax.imshow(to_rgb(image[..., [channel]], STAIN_COLORS[[channel]]))
@@ -54,8 +49,6 @@ def contact_sheet(
     Args:
         images: uint8 (N, S, S, 4); a row of zeros is drawn as an empty place.
         titles: N texts.
-        columns: fields per row.
-        caption: the line below.
     """
     fig, axes = style.new_panels(len(images), 1.6, 1.95, columns)
     for ax, image, title in zip(axes, images, titles, strict=True):
@@ -73,11 +66,7 @@ def channel_means(images: np.ndarray, block: int = 512) -> np.ndarray:
 
 
 def intensities(means: dict[str, np.ndarray], synthetic: bool = False) -> Figure:
-    """How bright the images of each part are, channel by channel: one outline per part on a log axis.
-
-    Args:
-        means: part name -> float (N, 4), from ``channel_means``.
-    """
+    """How bright the images of each part are, channel by channel: ``means`` is part -> ``channel_means`` of it."""
     fig, axes = style.new_figure(11, 3.2, ncols=4, sharey=True)
     bins = {"bins": 40, "binrange": np.log10([0.25, 256]), "log_scale": True, "stat": "percent"}
     for channel, ax in enumerate(axes):

@@ -36,15 +36,7 @@ SETTINGS = {
 
 
 def new_figure(width: float = 8, height: float = 4, **subplots):
-    """A figure in the house style and its axes.
-
-    Args:
-        width, height: inches.
-        **subplots: passed to ``plt.subplots`` (``nrows``, ``ncols``, ``sharex``, ...).
-
-    Returns:
-        ``fig, axes`` as ``plt.subplots`` gives them.
-    """
+    """A figure of so many inches in the house style and its axes, as ``plt.subplots(**subplots)`` gives them."""
     sns.set_theme("paper", "ticks", CYCLE, rc=SETTINGS)  # stays on: legends that come later follow it too
     return plt.subplots(figsize=(width, height), **subplots)
 
@@ -57,7 +49,6 @@ def new_panels(number: int, width: float, height: float, columns: int, xlabel: s
         width, height: inches of each panel.
         columns: panels per row, at most.
         xlabel: written below the lowest panel of each column.
-        **subplots: passed to ``plt.subplots``.
 
     Returns:
         ``fig, axes``: the figure and its ``number`` axes in reading order.
@@ -85,12 +76,8 @@ def caption(fig: Figure, text: str, synthetic: bool = False) -> Figure:
 
 def marks(number: int) -> list[dict]:
     """``number`` looks for ``ax.plot``, no two alike: colour, marker and, from the eighth on, a broken line."""
-    lines = ("-", "--", ":", "-.")
-    return [
-        {
-            "color": CYCLE[index % len(CYCLE)],
-            "marker": "osD^v<>P"[index % 8],
-            "linestyle": lines[index // len(CYCLE) % len(lines)],
-        }
-        for index in range(number)
-    ]
+    looks = []
+    for index in range(number):
+        line = ("-", "--", ":", "-.")[index // len(CYCLE) % 4]
+        looks.append({"color": CYCLE[index % len(CYCLE)], "marker": "osD^v<>P"[index % 8], "linestyle": line})
+    return looks

@@ -2,7 +2,9 @@
 
 Every model takes the stored image, uint8 (N, S, S, 4) in the order red, green, blue, yellow, and gives float32 logits
 (N, 28): a sigmoid makes probabilities of them. Its last layer is named ``logits``, other layers of its head start with
-``head_``, everything else is the backbone.
+``head_``, everything else is the backbone. The parameters of all builders: ``image_size``, the side in pixels (a
+ValueError where it is too small); ``channels``, ``"rgby"``, ``"rgb"`` or ``"rgb_merge"``, see ``layers.Channels``;
+``width``, which multiplies every number of filters (ImageNet weights need 1); ``num_labels``, the outputs.
 """
 
 import keras
@@ -15,7 +17,6 @@ MODELS = {
     "inception_v2": inception_v2.build,
     "densenet121": densenet121.build,
 }
-
 
 BLOCK_LINES = {  # network -> its parameter that takes the block away which makes it what it is, and the default
     "densenet": {"concatenate": True},
@@ -30,14 +31,10 @@ def is_head(layer: keras.layers.Layer) -> bool:
 
 
 def set_backbone_trainable(model: keras.Model, trainable: bool) -> keras.Model:
-    """The same model with its backbone frozen or freed, for head-first fine-tuning.
+    """The same model with its backbone frozen (all layers but the head) or freed, for head-first fine-tuning.
 
     A frozen BatchNorm also keeps its moving averages. Keras notices the change at the next ``compile``: compile again
     after calling this.
-
-    Args:
-        model: one of ``MODELS``.
-        trainable: False freezes all layers but the head, True frees them.
     """
     for layer in model.layers:
         if not is_head(layer):

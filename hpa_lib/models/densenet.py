@@ -27,14 +27,8 @@ def build(
     From 62 to 93 pixels the last one would be larger than its map, and keeps the border ("same") there.
 
     Args:
-        image_size: pixels, 62 or more.
-        channels: ``"rgby"``, ``"rgb"`` or ``"rgb_merge"``.
-        width: multiplies every number of filters.
-        num_labels: outputs.
+        image_size, channels, width, num_labels: as for every network, see ``hpa_lib.models``.
         concatenate: False puts one 3x3 window in place of the four windows of the parallel block.
-
-    Raises:
-        ValueError: the image is too small, or the channel mode is unknown.
     """
     layers.check_size("densenet", image_size, SMALLEST)
     inputs, x = layers.open_image(image_size, channels, (0, 0, 0), (255, 255, 255))

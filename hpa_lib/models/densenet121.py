@@ -22,14 +22,9 @@ def build(
     """DenseNet121 with a wide head: uint8 (N, S, S, 4) -> float32 logits (N, num_labels). ImageNet mean and std inside.
 
     Args:
-        image_size: pixels, 32 or more.
-        channels: ``"rgby"``, ``"rgb"`` or ``"rgb_merge"``.
+        image_size, channels, num_labels: as for every network, see ``hpa_lib.models``.
         width: multiplies the head's 1024 units; the dense blocks are as Keras fixes them.
-        num_labels: outputs.
         dropout: rate of the head's two dropouts.
-
-    Raises:
-        ValueError: the image is too small, or the channel mode is unknown.
     """
     layers.check_size("densenet121", image_size, SMALLEST)
     mean, std = ([255 * value for value in values] for values in (layers.IMAGENET_MEAN, layers.IMAGENET_STD))

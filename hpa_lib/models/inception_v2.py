@@ -44,16 +44,11 @@ def build(
     """Inception V2: uint8 (N, S, S, 4) -> float32 logits (N, num_labels). Pixels are brought to -1..1 inside.
 
     Args:
-        image_size: pixels, 32 or more.
-        channels: ``"rgby"``, ``"rgb"`` or ``"rgb_merge"``.
-        width: Slim's depth multiplier: of every number of filters, 16 at least; ImageNet weights need 1.
-        num_labels: outputs.
+        image_size, channels, num_labels: as for every network, see ``hpa_lib.models``.
+        width: Slim's depth multiplier, of every number of filters (16 at least); ImageNet weights need 1.
         dropout: rate before the last layer (Slim keeps .8).
         stem_norm: BatchNorm on the stem; Slim's own arg scope gives it biases instead.
         several_windows: False gives each mixed block one 3x3 window with as many filters as its branches have.
-
-    Raises:
-        ValueError: the image is too small, or the channel mode is unknown.
     """
     layers.check_size("inception_v2", image_size, SMALLEST)
     inputs, x = layers.open_image(image_size, channels, HALF_RANGE, HALF_RANGE)
@@ -73,15 +68,9 @@ def build(
 def _open_stem(x, width: float, stem_norm: bool):
     """The separable 7x7/2 convolution: 8 spatial filters per channel (fewer in narrow models), then a 1x1 mix."""
     filters = layers.scaled(64, width, smallest=16)
-    x = keras.layers.SeparableConv2D(
-        filters,
-        7,
-        strides=2,
-        padding="same",
-        depth_multiplier=min(filters // 3, 8),  # Slim divides by 3 whatever the number of channels
-        use_bias=not stem_norm,
-        name=f"{STEM}.conv",
-    )(x)
+    multiplier = min(filters // 3, 8)  # Slim divides by 3 whatever the number of channels
+    options = {"depth_multiplier": multiplier, "use_bias": not stem_norm, "name": f"{STEM}.conv"}
+    x = keras.layers.SeparableConv2D(filters, 7, 2, "same", **options)(x)
     if stem_norm:
         x = _normalise(x, STEM)
     return keras.layers.ReLU(name=STEM)(x)
@@ -93,15 +82,9 @@ def _normalise(x, name: str):
 
 
 def _convolve(x, filters: int, side: int, stride: int, width: float, name: str):
-    x = keras.layers.Conv2D(
-        layers.scaled(filters, width, smallest=16),
-        side,
-        stride,
-        "same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}.conv",
-    )(x)
+    filters = layers.scaled(filters, width, smallest=16)
+    options = {"use_bias": False, "kernel_initializer": "he_normal", "name": f"{name}.conv"}
+    x = keras.layers.Conv2D(filters, side, stride, "same", **options)(x)
     return keras.layers.ReLU(name=name)(_normalise(x, name))
 
 
@@ -153,14 +136,10 @@ def _follow(x, filters: tuple, names: tuple, stride: int, width: float, branch: 
     return x
 
 
-def match_tensors(model: keras.Model, tensors: dict[str, np.ndarray], yellow: str, rescale: bool) -> list[tuple]:
-    """Which of Slim's tensors fills which of our variables.
+def match_tensors(model: keras.Model, tensors: dict[str, np.ndarray]) -> list[tuple]:
+    """Which of Slim's tensors, with either kind of stem, fills which variable of a model with either kind of stem.
 
-    Args:
-        model: an Inception V2 of ``build``, with either kind of stem.
-        tensors: the checkpoint's tensors by name, with either kind of stem; the classifier is matched only when it has
-            as many outputs as the model.
-        yellow, rescale: see ``layers.inflate``.
+    The classifier is matched only when it has as many outputs as the model.
 
     Returns:
         Rows ``(variable, tensor names, function from those tensors to the variable's value)``.
@@ -168,17 +147,17 @@ def match_tensors(model: keras.Model, tensors: dict[str, np.ndarray], yellow: st
     Raises:
         ValueError: the checkpoint has no stem that we know, or a BatchNorm with gamma.
     """
-    rows = _match_stem(model, tensors, yellow, rescale)
+    rows = _match_stem(model, tensors)
     for layer in model.layers:
         name = f"InceptionV2/{layer.name.replace('.', '/')}"
         if isinstance(layer, keras.layers.BatchNormalization) and not layer.name.startswith(STEM):
             rows += _match_norm(layer, name, tensors)
         elif isinstance(layer, keras.layers.Conv2D):
-            rows.append((layer.kernel, (f"{name.removesuffix('/conv')}/weights",), layers.as_is))
+            rows.append((layer.kernel, (f"{name.removesuffix('/conv')}/weights",), np.asarray))
     logits = model.get_layer("logits")
     if tensors.get(f"{LOGITS}/biases", np.empty(0)).shape == (logits.units,):
         rows.append((logits.kernel, (f"{LOGITS}/weights",), lambda kernel: kernel[0, 0]))
-        rows.append((logits.bias, (f"{LOGITS}/biases",), layers.as_is))
+        rows.append((logits.bias, (f"{LOGITS}/biases",), np.asarray))
     return rows
 
 
@@ -194,22 +173,23 @@ def _match_norm(layer, name: str, tensors: dict) -> list[tuple]:
     if np.any(tensors.get(f"{name}/gamma", 1) != 1):
         raise ValueError(f"{name}/gamma scales, but Slim's Inception V2 has no gamma: use another checkpoint")
     variables = {"beta": layer.beta, "moving_mean": layer.moving_mean, "moving_variance": layer.moving_variance}
-    return [(variable, (f"{name}/{part}",), layers.as_is) for part, variable in variables.items()]
+    return [(variable, (f"{name}/{part}",), np.asarray) for part, variable in variables.items()]
 
 
-def _match_stem(model: keras.Model, tensors: dict, yellow: str, rescale: bool) -> list[tuple]:
+def _match_stem(model: keras.Model, tensors: dict) -> list[tuple]:
     """The stem's rows: two factors of filters, and biases or BatchNorm, converted to the model's kind."""
     prefix, layer = f"InceptionV2/{STEM}", model.get_layer(f"{STEM}.conv")
     channels, multiplier = layer.depthwise_kernel.shape[2:]
     norm = next((other for other in model.layers if other.name == f"{STEM}.BatchNorm"), None)
-    fit = layers.fit_channels(channels, yellow, rescale)
+
+    def fit(kernel):
+        return layers.inflate(kernel, channels)
 
     def mix(kernel, variance=1 - EPSILON):  # (1, 1, channels * multiplier, filters), what follows divides by its root
         split = (kernel / np.sqrt(variance + EPSILON)).reshape(1, 1, -1, multiplier, kernel.shape[-1])
         return fit(split).reshape(1, 1, -1, kernel.shape[-1])
 
-    depthwise = layers.fit_channels(channels, yellow, False)  # a rescaling is needed once, in the other factor
-    rows = [(layer.depthwise_kernel, (f"{prefix}/depthwise_weights",), depthwise)]
+    rows = [(layer.depthwise_kernel, (f"{prefix}/depthwise_weights",), fit)]
     pointwise, biases = (f"{prefix}/pointwise_weights",), (f"{prefix}/biases",)
     if norm is None and stem_kind(tensors) == "BatchNorm":
         beta, mean, variance = (f"{prefix}/BatchNorm/{part}" for part in ("beta", "moving_mean", "moving_variance"))
@@ -217,8 +197,8 @@ def _match_stem(model: keras.Model, tensors: dict, yellow: str, rescale: bool) -
         return [*rows, (layer.bias, (beta, mean, variance), lambda b, m, v: b - m / np.sqrt(v + EPSILON))]
     rows.append((layer.pointwise_kernel, pointwise, mix))
     if norm is None:
-        return [*rows, (layer.bias, biases, layers.as_is)]
+        return [*rows, (layer.bias, biases, np.asarray)]
     if stem_kind(tensors) == "BatchNorm":
         return rows + _match_norm(norm, f"{prefix}/BatchNorm", tensors)
-    rows += [(norm.beta, biases, layers.as_is), (norm.moving_mean, biases, np.zeros_like)]
+    rows += [(norm.beta, biases, np.asarray), (norm.moving_mean, biases, np.zeros_like)]
     return [*rows, (norm.moving_variance, biases, lambda values: np.full_like(values, 1 - EPSILON))]

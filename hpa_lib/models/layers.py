@@ -7,15 +7,11 @@ turn it into what the network expects, so a saved model needs no side knowledge:
 * ``normalise`` is (pixel - mean) / std for each channel.
 """
 
-from collections.abc import Callable
-
 import keras
 import numpy as np
 from keras import ops
 
 CHANNEL_MODES = {"rgby": 4, "rgb": 3, "rgb_merge": 3}  # mode -> number of channels that the network sees
-YELLOW_MODES = ("mean", "red")
-
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in 0..1, as torchvision, timm and Keras' DenseNet121 expect
 IMAGENET_STD = (0.229, 0.224, 0.225)
 BATCH_NORM_MOMENTUM = 0.9  # moving averages settle within tens of steps, which short training runs need
@@ -45,14 +41,6 @@ class Channels(keras.layers.Layer):
         merged = ops.minimum(rgb[..., :2] + half_yellow, 255.0)
         return ops.concatenate([merged, rgb[..., 2:]], axis=-1)
 
-    def compute_output_shape(self, input_shape):
-        """The input's shape with the mode's number of channels."""
-        return (*input_shape[:-1], CHANNEL_MODES[self.mode])
-
-    def compute_output_spec(self, images):
-        """Says float32 of that shape, whatever the precision policy."""
-        return keras.KerasTensor(self.compute_output_shape(images.shape), dtype="float32")
-
     def get_config(self):
         """What is needed to build the layer again."""
         return {**super().get_config(), "mode": self.mode}
@@ -76,10 +64,6 @@ class Normalise(keras.layers.Layer):
         offset = -np.asarray(self.mean, "float32") * scale
         return pixels * ops.convert_to_tensor(scale) + ops.convert_to_tensor(offset)
 
-    def compute_output_shape(self, input_shape):
-        """The input's shape."""
-        return input_shape
-
     def get_config(self):
         """What is needed to build the layer again."""
         return {**super().get_config(), "mean": self.mean, "std": self.std}
@@ -93,14 +77,11 @@ def open_image(image_size: int, channels: str, mean, std):
 
     Args:
         image_size: pixels, the side of the square image.
-        channels: a key of ``CHANNEL_MODES``.
+        channels: a key of ``CHANNEL_MODES``; a ValueError names them.
         mean, std: three numbers for R, G, B, in pixel units (0..255).
 
     Returns:
         ``inputs`` uint8 (N, S, S, 4), ``image`` float32 (N, S, S, 3 or 4).
-
-    Raises:
-        ValueError: an unknown channel mode.
     """
     if channels not in CHANNEL_MODES:
         raise ValueError(f"channels {channels!r}: use one of {', '.join(CHANNEL_MODES)}")
@@ -113,7 +94,7 @@ def open_image(image_size: int, channels: str, mean, std):
 
 
 def check_size(model_name: str, image_size: int, smallest: int) -> None:
-    """Nothing, or a ValueError when ``image_size`` (pixels) leaves no pixel after the last pooling."""
+    """Refuse an ``image_size`` (pixels) that leaves no pixel after the last pooling."""
     if image_size < smallest:
         raise ValueError(f"image_size {image_size} is too small for {model_name}: use {smallest} pixels or more")
 
@@ -128,48 +109,16 @@ def classify(features, num_labels: int):
     return keras.layers.Dense(num_labels, dtype="float32", name="logits")(features)
 
 
-def inflate(kernel: np.ndarray, yellow: str = "mean", rescale: bool = False) -> np.ndarray:
-    """A 4-channel kernel from a 3-channel one: the three are kept, yellow is made of them.
+def inflate(kernel: np.ndarray, channels: int) -> np.ndarray:
+    """A kernel of 3 input ``channels`` (height, width, 3, filters) for 4: yellow gets the mean of red and green.
 
-    Identities: without ``rescale``, a normalised yellow of 0 (which is an image without yellow) gives the 3-channel
-    result exactly. With it all four filters are multiplied by 3/4, so that four channels drive the next layer about as
-    hard as three did; without yellow the convolution then gives 3/4 of the 3-channel result.
-
-    Args:
-        kernel: float (height, width, 3, filters), its input channels R, G, B.
-        yellow: ``"mean"`` of the red and the green filters, or a copy of ``"red"``.
-        rescale: see above.
-
-    Returns:
-        float (height, width, 4, filters).
-
-    Raises:
-        ValueError: an unknown ``yellow``, or not 3 channels.
+    A normalised yellow of 0, which is an image without yellow, gives the 3-channel result exactly. Other kernels, and
+    those for 3 channels, stay as they are.
     """
-    if yellow not in YELLOW_MODES:
-        raise ValueError(f"yellow {yellow!r}: use one of {', '.join(YELLOW_MODES)}")
-    if kernel.shape[2] != 3:
-        raise ValueError(f"the stem's kernel {kernel.shape} has {kernel.shape[2]} input channels: inflate takes 3")
-    red, green, blue = np.split(kernel, 3, axis=2)
-    fourth = (red + green) / 2 if yellow == "mean" else red
-    inflated = np.concatenate([red, green, blue, fourth], axis=2)
-    return inflated * 0.75 if rescale else inflated
-
-
-def fit_channels(channels: int, yellow: str, rescale: bool) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that inflates a 3-channel kernel where the model has 4 ``channels``, and else leaves it alone."""
-
-    def fit(kernel: np.ndarray) -> np.ndarray:
-        if channels == 4 and kernel.shape[2] == 3:
-            return inflate(kernel, yellow, rescale)
+    if channels != 4 or kernel.shape[2] != 3:
         return kernel
-
-    return fit
-
-
-def as_is(tensor: np.ndarray) -> np.ndarray:
-    """The tensor itself: the conversion of those that need none."""
-    return tensor
+    red, green, _ = np.split(kernel, 3, axis=2)
+    return np.concatenate([kernel, (red + green) / 2], axis=2)
 
 
 @keras.saving.register_keras_serializable("hpa_lib")
@@ -177,8 +126,8 @@ class BatchNorm(keras.layers.BatchNormalization):
     """``keras.layers.BatchNormalization`` with the same arguments, weights and results, in one pass under TensorFlow.
 
     Keras 3 writes it as a dozen elementwise operations in float32. XLA fuses them (JAX, GPUs), plain TensorFlow on a
-    CPU does not, and there they take more of a training step than the convolutions (``bench/norm.py``). TensorFlow's
-    fused kernel computes the same numbers; ``tests/models/test_norm.py`` holds the two against each other.
+    CPU does not, and there they take more of a training step than the convolutions. TensorFlow's fused kernel computes
+    the same numbers (``tests/models/test_norm.py``); ``bench/training.py`` measures what it brings.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -196,11 +145,8 @@ def _normalise_fused(layer, inputs, training: bool):
     beta = tf.cast(layer.beta, tf.float32) if layer.center else tf.zeros(filters)
     fused = tf.compat.v1.nn.fused_batch_norm
     if not training:
-        moments = {
-            "mean": tf.cast(layer.moving_mean, tf.float32),
-            "variance": tf.cast(layer.moving_variance, tf.float32),
-        }
-        return fused(inputs, gamma, beta, **moments, epsilon=layer.epsilon, is_training=False)[0]
+        moments = (tf.cast(moment, tf.float32) for moment in (layer.moving_mean, layer.moving_variance))
+        return fused(inputs, gamma, beta, *moments, epsilon=layer.epsilon, is_training=False)[0]
     outputs, mean, variance = fused(inputs, gamma, beta, epsilon=layer.epsilon, is_training=True)
     count = tf.cast(tf.size(inputs) // filters, tf.float32)
     variance = variance * (count - 1) / count  # the kernel divides by count - 1, Keras by count

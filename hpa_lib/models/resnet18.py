@@ -25,15 +25,9 @@ def build(
     """ResNet18: uint8 (N, S, S, 4) -> float32 logits (N, num_labels). ImageNet mean and std inside.
 
     Args:
-        image_size: pixels, 32 or more.
-        channels: ``"rgby"``, ``"rgb"`` or ``"rgb_merge"``.
-        width: multiplies every number of filters; ImageNet weights need 1.
-        num_labels: outputs.
+        image_size, channels, width, num_labels: as for every network, see ``hpa_lib.models``.
         dropout: rate before the last layer.
         shortcut: False leaves the shortcuts of all blocks out: the same convolutions, one after the other.
-
-    Raises:
-        ValueError: the image is too small, or the channel mode is unknown.
     """
     layers.check_size("resnet18", image_size, SMALLEST)
     mean, std = ([255 * value for value in values] for values in (layers.IMAGENET_MEAN, layers.IMAGENET_STD))
@@ -73,13 +67,8 @@ def residual_block(x, filters: int, stride: int, name: str, shortcut: bool = Tru
     return keras.layers.ReLU(name=f"{name}.relu2")(x)
 
 
-def match_tensors(model: keras.Model, tensors: dict[str, np.ndarray], yellow: str, rescale: bool) -> list[tuple]:
-    """Which of torch's tensors fills which of our variables.
-
-    Args:
-        model: a ResNet18 of ``build``.
-        tensors: the file's tensors by name; ``fc`` is matched only when it has as many outputs as the model.
-        yellow, rescale: see ``layers.inflate``.
+def match_tensors(model: keras.Model, tensors: dict[str, np.ndarray]) -> list[tuple]:
+    """Which of torch's tensors fills which of our variables; ``fc`` only when it has as many outputs as the model.
 
     Returns:
         Rows ``(variable, tensor names, function from those tensors to the variable's value)``.
@@ -88,15 +77,17 @@ def match_tensors(model: keras.Model, tensors: dict[str, np.ndarray], yellow: st
     for layer in model.layers:
         name = layer.name.removeprefix("stem.")
         if isinstance(layer, keras.layers.Conv2D):
-            fit = layers.fit_channels(layer.kernel.shape[2], yellow, rescale) if name == "conv1" else layers.as_is
-            rows.append((layer.kernel, (f"{name}.weight",), lambda kernel, fit=fit: fit(kernel.transpose(2, 3, 1, 0))))
+            channels = layer.kernel.shape[2]
+
+            def turn(kernel, channels=channels):
+                return layers.inflate(kernel.transpose(2, 3, 1, 0), channels)
+
+            rows.append((layer.kernel, (f"{name}.weight",), turn))
         elif isinstance(layer, keras.layers.BatchNormalization):
-            variables = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
-            parts = ("weight", "bias", "running_mean", "running_var")
-            rows += [
-                (variable, (f"{name}.{part}",), layers.as_is) for variable, part in zip(variables, parts, strict=True)
-            ]
+            parts = {"weight": layer.gamma, "bias": layer.beta}
+            parts |= {"running_mean": layer.moving_mean, "running_var": layer.moving_variance}
+            rows += [(variable, (f"{name}.{part}",), np.asarray) for part, variable in parts.items()]
     logits = model.get_layer("logits")
     if tensors.get("fc.bias", np.empty(0)).shape == (logits.units,):
-        rows += [(logits.kernel, ("fc.weight",), np.transpose), (logits.bias, ("fc.bias",), layers.as_is)]
+        rows += [(logits.kernel, ("fc.weight",), np.transpose), (logits.bias, ("fc.bias",), np.asarray)]
     return rows

@@ -34,7 +34,6 @@ def block_rows(model: keras.Model) -> list[dict]:
         (height, width, channels) or (features,); ``parameters``; ``flops`` for one image; ``layers``, such as
         ``"2 x conv 3x3"``.
     """
-    blocks = _group(model)
     return [
         {
             "name": name,
@@ -44,7 +43,7 @@ def block_rows(model: keras.Model) -> list[dict]:
             "flops": sum(_layer_flops(layer) for layer in members),
             "layers": _describe(members),
         }
-        for name, members in blocks.items()
+        for name, members in _group(model).items()
     ]
 
 
@@ -52,27 +51,19 @@ def branches(model: keras.Model, block: str) -> list[list[str]]:
     """The branches that meet at the end of a block, each a list of layers in the order of the data.
 
     An empty list is a branch without layers: a residual block's plain shortcut. A block where nothing meets is one
-    branch.
-
-    Args:
-        model: one of ``models.MODELS``.
-        block: a ``name`` of ``block_rows``.
-
-    Raises:
-        ValueError: no such block.
+    branch. ``block`` is a ``name`` of ``block_rows``; a ValueError for any other.
     """
     members = {layer.name: layer for layer in _group(model).get(block, [])}
     meeting = [layer for layer in members.values() if isinstance(layer, layers.Add | layers.Concatenate)]
     if not members:
         raise ValueError(f"{model.name} has no block {block!r}: use one of {', '.join(_group(model))}")
-    sources = parents(model)
-    ends = sources[meeting[0].name] if meeting else list(members)[-1:]  # of a dense block the first of many meetings
+    ends = parents(meeting[0]) if meeting else list(members)[-1:]  # of a dense block the first of many meetings
     found = []
     for name in ends:
         chain = []
-        while name in members and len(sources[name]) == 1:
+        while name in members and len(parents(members[name])) == 1:
             chain.append(_label(members[name]))
-            name = sources[name][0]
+            name = parents(members[name])[0]
         found.append([label for label in reversed(chain) if label])
     return found
 
@@ -145,19 +136,6 @@ def _describe(members: list) -> str:
     return "; ".join(f"{count} x {label}" if count > 1 else label for label, count in counted)
 
 
-def parents(model: keras.Model) -> dict[str, list[str]]:
-    """The names of the layers that feed each layer, from the model's own configuration."""
-    return {
-        layer["name"]: [name for node in layer["inbound_nodes"] for name in _names_in(node)]
-        for layer in model.get_config()["layers"]
-    }
-
-
-def _names_in(node) -> list[str]:
-    if isinstance(node, dict):
-        if "keras_history" in node:
-            return [node["keras_history"][0]]
-        return [name for value in node.values() for name in _names_in(value)]
-    if isinstance(node, list | tuple):
-        return [name for value in node for name in _names_in(value)]
-    return []
+def parents(layer) -> list[str]:
+    """The names of the layers that feed a layer."""
+    return [tensor._keras_history.operation.name for tensor in layer._inbound_nodes[0].input_tensors]

@@ -34,18 +34,14 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     if not path.is_file() and not path.with_name(f"{path.name}.index").is_file():
         raise FileNotFoundError(f"no weight file {path}: `hpa weights` says what is present and how to get the rest")
     if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+        try:
+            return safetensors.numpy.load_file(path)
+        except (safetensors.SafetensorError, OSError) as error:
+            raise ValueError(f"{path} is truncated or no safetensors file ({error}): fetch it again") from error
     if path.name.endswith(ARCHIVES):
         with tempfile.TemporaryDirectory() as folder:
             return _read_checkpoint(_unpack(path, Path(folder)))
     return _read_checkpoint(path)
-
-
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    try:
-        return safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is truncated or no safetensors file ({error}): fetch it again") from error
 
 
 def _read_checkpoint(path: Path) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from hpa_lib.models import inception_v2, layers, resnet18, tensor_files
 
 FOLDER = paths.PROJECT / "data" / "weights"
 TIMEOUT = 30  # seconds without an answer
+NETWORKS = {"resnet18": resnet18, "inception_v2": inception_v2}  # those with files of tensors
 SOURCES = {  # model -> files looked for, in this order; the first is what a download is stored as
     "resnet18": {
         "files": ("resnet18.a1_in1k.safetensors", "resnet18.safetensors"),
@@ -43,8 +44,8 @@ def folder() -> Path:
 def find(name: str, path: str | Path = "", online: bool | None = None) -> Path | None:
     """The local weight file of a model, or None where there is none and none may be fetched.
 
-    The first that exists wins: the argument, a file in ``HPA_WEIGHTS``, one in the project's ``data/weights``, a
-    download into the weights folder when that is allowed.
+    The first that exists wins: ``path``, a file in ``HPA_WEIGHTS``, one in the project's ``data/weights``, a download
+    into the weights folder when that is allowed.
 
     Args:
         name: a key of ``models.MODELS``; the study's ``densenet`` has no public weights, so None.
@@ -62,21 +63,16 @@ def find(name: str, path: str | Path = "", online: bool | None = None) -> Path |
         if not path.is_file() and not path.with_name(f"{path.name}.index").is_file():
             raise FileNotFoundError(f"no weight file {path} for {name}: leave the path empty to search, or correct it")
         return path
-    source = SOURCES.get(name)
-    if source is None:
+    if name not in SOURCES:
         return None
-    for place in dict.fromkeys((folder(), FOLDER)):
-        for file_name in source["files"]:
-            if (place / file_name).is_file():
-                return place / file_name
+    files = [place / file_name for place in (folder(), FOLDER) for file_name in SOURCES[name]["files"]]
+    found = next((file for file in files if file.is_file()), None)
     online = os.environ.get("HPA_ONLINE") == "1" if online is None else online
-    return download(name) if online else None
+    return download(name) if online and not found else found
 
 
 def download(name: str) -> Path:
     """Fetch a model's public weights into the weights folder, whole and checked, and return the file.
-
-    Without a known checksum the file must fill the model: its tensors are compared by name and shape.
 
     Raises:
         ValueError: the model has no public weights, or the file is not the right one.
@@ -120,12 +116,12 @@ def _fetch_from_hub(repository: str, file_name: str, target: Path, name: str) ->
 
 
 def _place(target: Path, write: Callable[[Path], object], checksum: str, name: str) -> Path:
-    """The file that ``write`` makes, if its checksum (``"sha256:..."``, ``"md5:..."``) or, without one, it fits."""
+    """The file that ``write`` makes, if its checksum (``"md5:..."``) is right or, without one, it fills the model."""
 
     def write_checked(path: Path) -> None:
         write(path)
         if not checksum:
-            load({"resnet18": resnet18, "inception_v2": inception_v2}[name].build(image_size=96, channels="rgb"), path)
+            load(NETWORKS[name].build(image_size=96, channels="rgb"), path)
             return
         algorithm, _, expected = checksum.partition(":")
         with path.open("rb") as file:
@@ -144,20 +140,16 @@ def status() -> list[dict[str, str]]:
         origin = f"hub {source['hub'][0]}, file {source['hub'][1]}" if "hub" in source else source["address"]
         how = "nothing to do" if found else f"hpa weights --fetch {name}, or put it into {folder()}; from {origin}"
         row = {"model": name, "file": source["files"][0], "present": "yes" if found else "no"}
-        rows.append({**row, "path": str(found or ""), "how": how})
+        rows.append(row | {"path": str(found or ""), "how": how})
     return rows
 
 
-def start(
-    model: keras.Model, pretrained: bool = True, path: str | Path = "", yellow: str = "mean", rescale: bool = False
-) -> dict:
+def start(model: keras.Model, pretrained: bool = True, path: str | Path = "") -> dict:
     """Give a fresh model its first weights, and get the record of what it really got, for the run and the report.
 
     Args:
-        model: one of ``models.MODELS``; its name says which.
         pretrained: look for ImageNet weights; False trains from scratch on purpose.
         path: a weight file of your own, or ``""`` to search as ``find`` does.
-        yellow, rescale: how a 4-channel stem takes its yellow filters, see ``layers.inflate``.
 
     Returns:
         ``weights`` (``"ImageNet"``, ``"own file"`` where ``path`` was given, or ``"from scratch"``), ``file``,
@@ -181,7 +173,7 @@ def start(
     if found is None:
         text = f"NO PRETRAINED WEIGHTS for {model.name} ({reason}): training FROM SCRATCH, expect a lower score. "
         return {**scratch, "message": f"{text}`hpa weights --fetch {model.name}` gets them."}
-    unused = load(model, found, yellow, rescale)
+    unused = load(model, found)
     origin = "own file" if path else "ImageNet"  # we do not know what a user's file was trained on
     kind = "weights" if path else "ImageNet weights"
     message = f"{model.name} starts from the {kind} in {found.name}; {len(unused)} tensors not used."
@@ -190,8 +182,10 @@ def start(
     return {"weights": origin, "file": str(found), "unused": unused, "message": message}
 
 
-def load(model: keras.Model, path: str | Path, yellow: str = "mean", rescale: bool = False) -> list[str]:
+def load(model: keras.Model, path: str | Path) -> list[str]:
     """Fill a model of the file's width (1 for the public weights) from a weight file: all of it, or nothing.
+
+    The model's name says which network it is:
 
     - ``resnet18``: a timm or torchvision ``.safetensors``.
     - ``inception_v2``: a TF-Slim ``.ckpt``, a ``.tar.gz`` that holds one, or a ``.safetensors`` with the same names. A
@@ -199,12 +193,8 @@ def load(model: keras.Model, path: str | Path, yellow: str = "mean", rescale: bo
       and biases; biases become the shift of a BatchNorm whose averages are 0 and 1.
     - ``densenet121``: the ``..._notop.h5`` file of Keras; the model's own head stays as it is.
 
-    The file's classifier fills the last layer when it has as many outputs; else it is named as unused.
-
-    Args:
-        model: one of ``models.MODELS``; its name says which.
-        path: the file.
-        yellow, rescale: how a 4-channel stem takes its yellow filters, see ``layers.inflate``.
+    The file's classifier fills the last layer when it has as many outputs; else it is named as unused. A 4-channel
+    stem takes its yellow filters from red and green (``layers.inflate``).
 
     Returns:
         The sorted names of the unused tensors.
@@ -213,13 +203,12 @@ def load(model: keras.Model, path: str | Path, yellow: str = "mean", rescale: bo
         FileNotFoundError, ValueError: no file, a damaged one, a missing tensor or one of another shape.
     """
     if model.name == "densenet121":
-        return _load_densenet121(model, Path(path), yellow, rescale)
-    match = {"resnet18": resnet18.match_tensors, "inception_v2": inception_v2.match_tensors}[model.name]
+        return _load_densenet121(model, Path(path))
     tensors = tensor_files.read(path)
-    return _fill(match(model, tensors, yellow, rescale), tensors, path)
+    return _fill(NETWORKS[model.name].match_tensors(model, tensors), tensors, path)
 
 
-def _load_densenet121(model: keras.Model, path: Path, yellow: str, rescale: bool) -> list[str]:
+def _load_densenet121(model: keras.Model, path: Path) -> list[str]:
     """Keras itself reads the file, into a 3-channel twin; it refuses one with more tensors, so none is unused."""
     if not path.is_file():
         raise FileNotFoundError(f"no weight file {path}: `hpa weights` says how to get it")
@@ -229,11 +218,11 @@ def _load_densenet121(model: keras.Model, path: Path, yellow: str, rescale: bool
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is truncated or no DenseNet121 file ({error}): fetch it again") from error
     for layer in twin.layers:
+        values = layer.get_weights()
         if layer.name == "conv1_conv":
-            fit = layers.fit_channels(model.get_layer(layer.name).kernel.shape[2], yellow, rescale)
-            model.get_layer(layer.name).set_weights([fit(layer.get_weights()[0])])
-        elif layer.weights:
-            model.get_layer(layer.name).set_weights(layer.get_weights())
+            values = [layers.inflate(values[0], model.get_layer(layer.name).kernel.shape[2])]
+        if values:
+            model.get_layer(layer.name).set_weights(values)
     return []
 
 

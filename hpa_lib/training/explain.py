@@ -164,13 +164,13 @@ def _check(model: keras.Model, images: np.ndarray, labels: np.ndarray | int) -> 
 
 def _last_feature_map(model: keras.Model, side: int):
     """The last tensor (N, H, W, K) of this side that all later layers depend on and that is no copy of another."""
-    numbers, parents = {layer.name: number for number, layer in enumerate(model.layers)}, summary.parents(model)
+    numbers = {layer.name: number for number, layer in enumerate(model.layers)}
     earliest = len(numbers)  # the first layer that a later one reads: nothing may lead past the map
     for layer in reversed(model.layers):
         is_map = len(layer.output.shape) == 4 and layer.output.shape[1] >= side and not isinstance(layer, COPIES)
         if is_map and numbers[layer.name] <= earliest:
             return layer.output
-        earliest = min([earliest, *(numbers[name] for name in parents[layer.name])])
+        earliest = min([earliest, *(numbers[name] for name in summary.parents(layer))])
     raise ValueError(f"side {side}: {model.name} has no feature map of so many pixels")
 
 

@@ -76,7 +76,7 @@ def test_the_same_seed_gives_the_same_numbers(parts, model, value):
 
 def test_the_choice_is_made_on_images_that_took_no_part(parts, monkeypatch):
     seen = []
-    monkeypatch.setattr(models, "fit", lambda values, *_: seen.append(values) or values)
+    monkeypatch.setattr(models, "fit", lambda values, *_, **__: seen.append(values) or values)
     monkeypatch.setattr(
         models, "predict", lambda fitted, values: np.zeros((len(values), 28)) + _overlap(fitted, values)
     )

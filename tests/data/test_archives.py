@@ -80,18 +80,18 @@ def test_an_unpacked_folder_is_used_as_it_is(tiny_dataset, tmp_path, monkeypatch
 def test_a_second_run_unpacks_nothing_and_a_killed_one_goes_on(tiny_dataset, tmp_path, monkeypatch):
     data = tiny_dataset()
     archive = zip_folder(data, tmp_path / "all.zip")
-    write, written = archives._write, []
+    copy, copied = archives._copy, []
 
-    def stop_at_tenth(source, path):
-        written.append(path)
-        if len(written) == 10:
+    def stop_at_tenth(opened, info, path):
+        copied.append(path)
+        if len(copied) == 10:
             raise KeyboardInterrupt
-        write(source, path)
+        copy(opened, info, path)
 
-    monkeypatch.setattr(archives, "_write", stop_at_tenth)
+    monkeypatch.setattr(archives, "_copy", stop_at_tenth)
     with pytest.raises(KeyboardInterrupt):
         archives.unpack_data(archive, tmp_path / "unpacked", progress=False)
-    monkeypatch.setattr(archives, "_write", write)
+    monkeypatch.setattr(archives, "_copy", copy)
     first = next((tmp_path / "unpacked").rglob("*.png"))
     before = first.stat().st_mtime_ns
     check_same(data, archives.unpack_data(archive, tmp_path / "unpacked", progress=False))

@@ -58,7 +58,7 @@ def test_validation_is_cross_fitted_and_thresholds_of_fold_means_are_carried_ove
     crossed = thresholds.cross_fit(labels, probs["val"]["a"], FOLDS, "exact", True)
     assert list(preds["val"]) == ["a"] and (preds["val"]["a"] == crossed).all() and preds["holdout"]["c"].any(1).all()
     carried, carried_preds = answers.decide(labels, probs, {}, FOLDS, "exact", False, is_folded=True)
-    expected = thresholds.carry_over(tuned["val"]["b"], probs["val"]["b"], probs["holdout"]["b"])
+    expected = answers.carry_over(tuned["val"]["b"], probs["val"]["b"], probs["holdout"]["b"])
     np.testing.assert_array_equal(carried["holdout"]["b"], expected)
     np.testing.assert_array_equal(carried["val"]["b"], tuned["val"]["b"])
     np.testing.assert_array_equal(carried_preds["holdout"]["b"], thresholds.apply(probs["holdout"]["b"], expected))

@@ -99,8 +99,8 @@ def test_align_brings_members_to_one_order_by_id():
 @pytest.mark.parametrize(
     ("other_ids", "words"),
     [
-        (["a", "b", "d"], "second lacks 1 ids that first has, first c"),
-        (["a", "b", "c", "d"], "first lacks 1 ids that second has, first d"),
+        (["a", "b", "d"], "1 ids of first are not in second, first 'c'"),
+        (["a", "b", "c", "d"], "1 ids of second are not in first, first 'd'"),
         (["a", "b", "b"], "second: 3 ids, 2 different"),
     ],
 )

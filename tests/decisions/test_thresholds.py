@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from hpa_lib.decisions import calibration, metrics, thresholds
+from hpa_lib.decisions import answers, calibration, metrics, thresholds
 
 NUM_LABELS = 28
 
@@ -240,7 +240,7 @@ def test_thresholds_of_single_models_are_carried_over_to_their_mean(num_models, 
         generator = np.random.default_rng(seed)
         labels, probs, judged, means, fresh_labels, fresh = simulate_folds(generator, num_models)
         tuned = thresholds.tune(labels, probs, "bagged")
-        carried = thresholds.carry_over(tuned, probs, means)
+        carried = answers.carry_over(tuned, probs, means)
         ideal = thresholds.tune(fresh_labels, fresh, "bagged")
         each = [thresholds.apply(means, limits, True) for limits in (tuned, carried, ideal)]
         scores.append([metrics.macro_f1(judged, preds) for preds in each])
@@ -259,7 +259,7 @@ def test_a_class_that_should_be_predicted_at_all_is_predicted_at_least_once():
 def test_carrying_over_to_no_image_changes_nothing():
     labels, probs = draw_case(3, 50, 9)
     tuned = thresholds.tune(labels, probs)
-    np.testing.assert_array_equal(thresholds.carry_over(tuned, probs, probs[:0]), tuned)
+    np.testing.assert_array_equal(answers.carry_over(tuned, probs, probs[:0]), tuned)
 
 
 def test_tuning_on_noise_is_optimistic_and_cross_fitting_shows_it():
