@@ -62,10 +62,13 @@ The map of the library, in the order in which the data flows::
     figures/learning            class weights, learning curves, scores per class
     figures/decisions           thresholds, calibration, ensembles
     figures/classical           the baseline without a network
+    figures/views               one run: its images, thresholds, confusions, embeddings
 
     reporting/label_statistics  numbers behind notebook 01
     reporting/tables            what a run set has stored, as tables
     reporting/run_list          all runs of a run set, the best first
+    reporting/explore           one run, image by image
+    reporting/widgets           the same to click on, in a notebook
     reporting/study             the study's numbers and claims beside ours
     reporting/report            the report, section by section
     reporting/page              the report as HTML, Markdown, CSV and LaTeX

@@ -22,6 +22,8 @@ RANGES = {  # least and most of numbers that mean the same in every notebook
     "MAX_DISTANCE": (0, 256),
     "FOLDS": (2, 10**3),
     "BOOTSTRAP": (1, 10**6),
+    "LABEL": (-1, 27),
+    "NUMBER": (1, 100),
 }
 BACKENDS = ("tensorflow", "jax")
 

@@ -27,8 +27,8 @@ def _predict(model: keras.Model, images: np.ndarray, rows: np.ndarray, batch_siz
         chunk = rows[start : start + batch_size]
         batch = augment.turn(images[chunk], turn)
         padded = np.concatenate([batch, np.repeat(batch[-1:], batch_size - len(chunk), axis=0)])  # one shape, one graph
-        outputs = model.predict_on_batch(padded)
-        for array, output in zip(arrays, outputs if isinstance(outputs, list) else [outputs], strict=True):
+        outputs = keras.tree.flatten(model.predict_on_batch(padded))
+        for array, output in zip(arrays, outputs, strict=True):
             array[start : start + len(chunk)] = output[: len(chunk)]
     return arrays
 
