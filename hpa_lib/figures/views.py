@@ -130,7 +130,7 @@ def embedding_map(points: np.ndarray, groups: Sequence[str], title: str = "", sy
         groups: N names, such as classes or kinds of error; ``"other"`` is drawn grey and below the rest.
         title: which run, and how the map was made.
     """
-    fig, ax = style.new_figure(5.4, 3.8)
+    fig, ax = style.new_figure(4.8, 4.2)
     groups = np.asarray(groups)
     names = [name for name in dict.fromkeys(groups.tolist()) if name != "other"]
     looks = {"other": {"color": "#CCCCCC", "marker": "."}} | dict(zip(names, style.marks(len(names)), strict=True))
@@ -138,7 +138,7 @@ def embedding_map(points: np.ndarray, groups: Sequence[str], title: str = "", sy
         rows = groups == name
         ax.scatter(*points[rows].T, s=10, linewidths=0, color=look["color"], marker=look["marker"], label=name)
     ax.set(xticks=[], yticks=[], xlabel="first axis of the map", ylabel="second axis")
-    fig.legend(loc="outside right upper", fontsize=7, markerscale=1.6)
+    fig.legend(loc="outside upper left", ncols=3, fontsize=7, markerscale=1.6, handletextpad=0.2)
     return style.caption(fig, title, synthetic)
 
 

@@ -158,8 +158,12 @@ def name_errors(found: Found, row: int) -> str:
     """What is right, missed and false about one image, in words."""
     labels, preds = found.labels[row].astype(bool), predict(found)[row].astype(bool)
     kinds = {"": labels & preds, "missed: ": labels & ~preds, "false: ": preds & ~labels}
-    texts = [word + ", ".join(np.array(atlas.LABELS)[is_it]) for word, is_it in kinds.items() if is_it.any()]
-    return "; ".join(texts)
+    return "; ".join(word + name_labels(is_it) for word, is_it in kinds.items() if is_it.any())
+
+
+def name_labels(row: np.ndarray) -> str:
+    """The names of the labels of a 0/1 row (28,), separated by commas."""
+    return ", ".join(atlas.LABELS[number] for number in np.flatnonzero(row))
 
 
 def score(found: Found, part: str, label: int) -> dict[str, float]:

@@ -52,7 +52,7 @@ def _add_choices(view: SimpleNamespace, label: int) -> None:
     found, part = view.found, explore.judged_part(view.found)
     parts = [(name, key) for key, name in explore.PARTS.items() if (found.parts == key).any()]
     sets = label_statistics.set_table(found.labels)["Target"].head(60)
-    names = [(", ".join(atlas.LABELS[int(number)] for number in target.split()), target) for target in sets]
+    names = [(explore.name_labels(atlas.parse_target(target)), target) for target in sets]
     classes = [("any class", explore.ANY), *zip(atlas.LABELS, range(atlas.NUM_LABELS), strict=True)]
     view.part = _mark(ipywidgets.Dropdown(options=parts, value=part, description="part", **CHOICE), "part")
     view.label = _mark(ipywidgets.Dropdown(options=classes, value=label, description="class", **CHOICE), "class")
