@@ -86,7 +86,7 @@ def make_plan(
             runs.setdefault(run, []).append(name)
         copy = f"{name}-{given['RUN']}" if given.get("RUN") else name  # a try keeps the step's own copy
         plan.append(Step(copy, notebook, checked | given))
-        named += [name] if plan[-1].parameters.get("RUN") else []
+        named += [name] if "RECIPE" in parameters and plan[-1].parameters.get("RUN") else []
     for unknown in set(settings) - set(known):
         raise Refused(_unknown(unknown, list(dict.fromkeys(step.notebook for step in plan)), known))
     if settings.get("RUN") and len(named) > 1:
