@@ -16,6 +16,7 @@ import urllib.request
 
 import fake_runs
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -123,7 +124,10 @@ def wait_until_all_ran(page, path):
     for _ in range(LONGEST):
         page.keyboard.press("Control+s")
         page.wait_for_timeout(1000)
-        notebook = nbformat.read(path, as_version=4)
+        try:
+            notebook = nbformat.read(path, as_version=4)
+        except nbformat.reader.NotJSONError:  # JupyterLab is writing it
+            continue
         cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
         failed = any(output.output_type == "error" for cell in cells for output in cell.outputs)
         if failed or all(cell.execution_count for cell in cells):
@@ -170,7 +174,10 @@ def explorer_lab(tmp_path_factory):
     cache.build(data, ids, "train", 64, out / "cache", workers=2, progress=False)
     description = {"path": str(data), "synthetic": True, "test_images": 0, "data_hash": kaggle.fingerprint(data)}
     store.save_json(out, "data/dataset.json", description)
-    runs.train("densenet", out=out, image_size=64, epochs=2, batch_size=16)
+    run = runs.train("densenet", out=out, image_size=64, epochs=2, batch_size=16)["run"]
+    medians = np.median(store.load_probs(out, run, "val")[1], axis=0)  # so that every class is right and wrong at times
+    decision = {"recommended": "medians", "thresholds": {run: {"medians": medians}}, "fill_empty": True}
+    store.save_json(out, "decisions/thresholds.json", decision | {"runs": store.digest_runs(out, [run])})
     with start_lab(folder, {"HPA_DATA": str(data), "HPA_OUT": str(out)}) as (address, notebooks):
         yield address, notebooks, out
 
@@ -219,38 +226,41 @@ def test_the_explorer_answers(page, explorer_lab):
 
     page.locator(".hpa-class select").select_option(label=atlas.LABELS[label])
     page.locator(".hpa-error select").select_option(label="missed")
-    page.locator(".hpa-threshold .noUi-handle").focus()
+    page.wait_for_timeout(3000)
     before = read_numbers(page)
-    for _ in range(8):
+    page.locator(".hpa-threshold .noUi-handle").focus()
+    for _ in range(4):
         page.keyboard.press("ArrowRight")
-    page.wait_for_function("text => document.querySelector('.hpa-numbers').innerText != text", arg=before)
-    page.wait_for_timeout(2000)
+    page.wait_for_timeout(3000)
     changed = found.thresholds.copy()
     changed[label] = float(page.locator(".hpa-threshold .widget-readout").inner_text())
-    assert changed[label] == pytest.approx(found.thresholds[label] + 8 * 0.005, abs=0.003)
+    assert changed[label] == pytest.approx(found.thresholds[label] + 4 * 0.005, abs=0.004)
     inside = found.parts == part
     preds = thresholds.apply(found.probs[inside], changed, found.fill_empty)
     row = metrics.class_table(found.labels[inside], preds).loc[label]
     scores = [row["precision"], row["recall"], row["f1"], metrics.macro_f1(found.labels[inside], preds)]
-    assert read_numbers(page) == [f"{score:.3f}" for score in scores]
+    assert read_numbers(page) == [f"{score:.3f}" for score in scores] != before
 
     missed = explore.select(explore.with_threshold(found, label, changed[label]), part, label, "missed")
     buttons = [text for text in page.locator(".hpa-id:visible").all_inner_texts() if text]
-    assert buttons == found.ids[missed][:24].tolist()
+    assert buttons == found.ids[missed][:24].tolist() != []
     page.locator(".hpa-error select").select_option(label="all")
-    page.wait_for_timeout(2000)
+    page.wait_for_timeout(3000)
 
     before = read_picture(page, ".hpa-picture"), read_picture(page, ".hpa-thumbnail")
     page.locator(".hpa-channel-green input").click()
-    wait_for_change(page, ".hpa-picture", before[0])
+    without_green = wait_for_change(page, ".hpa-picture", before[0])
     wait_for_change(page, ".hpa-thumbnail", before[1])
     page.locator(".hpa-channel-green input").click()
-    assert wait_for_change(page, ".hpa-picture", read_picture(page, ".hpa-heat")) == before[0]
+    assert wait_for_change(page, ".hpa-picture", without_green) == before[0]
 
     page.locator(".hpa-ask").click()
     page.get_by_text(f"Grad-CAM for {atlas.LABELS[label]}").wait_for()
     page.locator(".hpa-heat:visible").wait_for()
+    for place in (".hpa-bars", ".hpa-curve", ".hpa-picture"):  # whole, not squeezed
+        assert min(page.locator(place).bounding_box()[side] for side in ("width", "height")) > 250
     assert len(read_picture(page, ".hpa-heat")) > 1000
+    page.locator(".hpa-explorer").scroll_into_view_if_needed()
 
 
 @pytest.fixture(scope="module")

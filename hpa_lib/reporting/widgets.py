@@ -56,7 +56,7 @@ def _add_choices(view: SimpleNamespace, label: int) -> None:
     classes = [("any class", explore.ANY), *zip(atlas.LABELS, range(atlas.NUM_LABELS), strict=True)]
     view.part = _mark(ipywidgets.Dropdown(options=parts, value=part, description="part", **CHOICE), "part")
     view.label = _mark(ipywidgets.Dropdown(options=classes, value=label, description="class", **CHOICE), "class")
-    view.label_set = ipywidgets.Dropdown(options=[("any", None), *names], description="label set", **CHOICE)
+    view.label_set = ipywidgets.Dropdown(options=[("any", "any"), *names], description="label set", **CHOICE)
     view.error = _mark(ipywidgets.Dropdown(options=explore.ERRORS, description="show", **CHOICE), "error")
     view.order = ipywidgets.Dropdown(options=["as stored", WORST], description="order", **CHOICE)
     view.page = ipywidgets.BoundedIntText(1, 1, 1, description="page", **CHOICE)
@@ -82,14 +82,14 @@ def _add_pictures(view: SimpleNamespace) -> None:
     for name in ("count", "title", "scale", "numbers", "note", "similar"):
         setattr(view, name, _mark(ipywidgets.HTML(), name))
     view.picture, view.heat = _mark(_image(LARGE), "picture"), _mark(_image(LARGE), "heat")
-    view.bars, view.curve = _image("auto"), _mark(_image("auto"), "curve")
+    view.bars, view.curve = _mark(_image("368px"), "bars"), _mark(_image("368px"), "curve")
     view.alike = [_image(SMALL) for _ in range(7)]
-    view.ask = _mark(ipywidgets.Button(description="Where does it look?"), "ask")
+    view.ask = _mark(ipywidgets.Button(description="Where does it look?", layout={"width": "200px"}), "ask")
     view.ask.disabled = not explore.can_explain(view.found)
 
 
 def _image(width: str) -> ipywidgets.Image:
-    return ipywidgets.Image(format="png", layout={"width": width, "visibility": "hidden"})
+    return ipywidgets.Image(format="png", layout={"width": width, "display": "none"})
 
 
 def _mark(widget: ipywidgets.Widget, name: str) -> ipywidgets.Widget:
@@ -97,7 +97,7 @@ def _mark(widget: ipywidgets.Widget, name: str) -> ipywidgets.Widget:
 
 
 def _set(image: ipywidgets.Image, value: bytes) -> None:
-    image.value, image.layout.visibility = value, "visible"
+    image.value, image.layout.display = value, None
 
 
 def _choose(view: SimpleNamespace) -> None:
@@ -117,8 +117,9 @@ def _choose(view: SimpleNamespace) -> None:
 
 def _list_images(view: SimpleNamespace) -> None:
     """The images of the selection, in the chosen order."""
-    part, label = view.part.value, view.label.value
-    view.rows = explore.select(view.found, part, label, view.error.value, view.label_set.value)
+    part, label, label_set = view.part.value, view.label.value, view.label_set.value
+    chosen = {"error": view.error.value, "label_set": None if label_set == "any" else label_set}
+    view.rows = explore.select(view.found, part, label, **chosen)
     if view.order.value == WORST:
         surest = explore.worst(view.found, part, label, view.found.labels.size)["row"].drop_duplicates()
         view.rows = surest[surest.isin(view.rows)].to_numpy()
@@ -139,13 +140,13 @@ def _show_page(view: SimpleNamespace) -> None:
     found, first = view.found, PAGE * (view.page.value - 1)
     view.shown_rows = view.rows[first : first + PAGE]
     for place, (thumbnail, button) in enumerate(zip(view.thumbnails, view.buttons, strict=True)):
-        is_used = place < len(view.shown_rows)
-        button.layout.display = thumbnail.layout.display = None if is_used else "none"
-        if is_used:
-            row = view.shown_rows[place]
-            button.description, button.tooltip = found.ids[row], explore.name_errors(found, row)
-            if found.images is not None:
-                _set(thumbnail, micrographs.encode_png(_render(view, row)))
+        if place >= len(view.shown_rows):
+            button.layout.display = thumbnail.layout.display = "none"
+            continue
+        row, button.layout.display = view.shown_rows[place], None
+        button.description, button.tooltip = found.ids[row], explore.name_errors(found, row)
+        if found.images is not None:
+            _set(thumbnail, micrographs.encode_png(_render(view, row)))
 
 
 def _show_pictures(view: SimpleNamespace) -> None:
@@ -157,7 +158,7 @@ def _show_pictures(view: SimpleNamespace) -> None:
 def _open(view: SimpleNamespace, place: int) -> None:
     """One image of the page: large, with its probabilities and the images most alike to it."""
     view.row = view.shown_rows[place]
-    view.heat.layout.visibility, view.note.value = "hidden", ""
+    view.heat.layout.display, view.note.value = "none", ""
     _show_bars(view)
     _show_picture(view)
     _show_alike(view)
@@ -206,7 +207,7 @@ def _move_threshold(view: SimpleNamespace, threshold: float) -> None:
 def _show_scores(view: SimpleNamespace) -> None:
     label, part = view.label.value, view.part.value
     if label == explore.ANY:
-        view.numbers.value, view.curve.layout.visibility = "choose a class to move its threshold", "hidden"
+        view.numbers.value, view.curve.layout.display = "choose a class to move its threshold", "none"
         return
     scores = explore.score(view.found, part, label)
     view.numbers.value = " &nbsp; ".join(
@@ -234,7 +235,6 @@ def _arrange(view: SimpleNamespace) -> ipywidgets.VBox:
     choices = columns([view.part, view.label, view.label_set, view.error, view.order, rows([view.page, view.count])])
     scores = columns([view.threshold, view.numbers, view.curve])
     top = rows([choices, scores, columns([view.look, *channels])], layout={"flex_flow": "row wrap"})
-    image = columns(
-        [view.title, rows([columns([view.picture, view.scale, view.ask, view.note]), view.bars, view.heat])]
-    )
-    return _mark(columns([top, grid, image, view.similar, rows(view.alike)]), "explorer")
+    looked_at = [columns([view.picture, view.scale, view.ask]), view.bars, columns([view.heat, view.note])]
+    image = rows(looked_at, layout={"flex_flow": "row wrap"})
+    return _mark(columns([top, grid, view.title, image, view.similar, rows(view.alike)]), "explorer")
