@@ -1,4 +1,4 @@
-"""Notebooks 05, 06 and 08 on stored runs that no training made: three runs, one run, folds, no hold-out, wrong names."""
+"""Notebooks 05, 06 and 08 on stored runs that no training made: three runs, one, folds, no hold-out, wrong names."""
 
 import json
 import shutil
