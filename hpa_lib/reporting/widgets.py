@@ -181,12 +181,12 @@ def _show_picture(view: SimpleNamespace) -> None:
 
 
 def _show_alike(view: SimpleNamespace) -> None:
-    found, lines = view.found, ["<b>most alike for the network</b> (cosine distance)"]
+    found, lines = view.found, ["<b>most alike for the network</b> (cosine distance, true labels)"]
     if found.embeddings is None:
         return
     rows, distances = explore.neighbours(found.embeddings, view.row, len(view.alike))
     for image, row, distance in zip(view.alike, rows, distances, strict=False):
-        lines.append(f"{distance:.3f} {explore.name_errors(found, row)}")
+        lines.append(f"{distance:.3f} {explore.name_labels(found.labels[row])}")
         if found.images is not None:
             _set(image, micrographs.encode_png(_render(view, row)))
     view.similar.value = "<br>".join(lines)
