@@ -42,12 +42,7 @@ class Found(NamedTuple):
 
 
 def load(out: Path, run: str = "") -> Found:
-    """What is stored of ``run``, by default of the network with the best macro AP on validation.
-
-    Raises:
-        ValueError: no such run.
-        store.MissingInput: there is no run, or notebook 05 ran on other runs than those that are there now.
-    """
+    """What is stored of ``run``, by default the best network; raises as ``choose_runs`` and ``thresholds.load``."""
     run = store.choose_runs(out, run or best_run(out))[0]
     stored = [part for part in PARTS if (store.run_folder(out, run) / f"probs_{part}.npz").exists()]
     pairs = [store.load_probs(out, run, part) for part in stored]
@@ -117,11 +112,8 @@ def select(found: Found, part: str, label: int = ANY, error: str = "all", label_
         label: a class number; ``ANY``: an image counts if any of its classes does.
         error: ``missed`` (the image has the label, which is not predicted), ``false`` (predicted, but not true),
             ``right`` (true and predicted), ``rare`` (true, and among the ten rarest classes), ``all`` (true or
-            predicted).
+            predicted); a ValueError for any other.
         label_set: only images with exactly these labels, such as ``"0 16"``.
-
-    Raises:
-        ValueError: an unknown kind of error.
     """
     labels, preds = found.labels.astype(bool), predict(found).astype(bool)
     is_rare = np.isin(np.arange(atlas.NUM_LABELS), tables.rarest_classes(found.out))
