@@ -63,10 +63,13 @@ The map of the library, in the order in which the data flows::
     figures/decisions           thresholds, calibration, ensembles
     figures/classical           the baseline without a network
     figures/explanations        heat maps, and how much of them is on the structure
+    figures/views               one run: its images, thresholds, confusions, embeddings
 
     reporting/label_statistics  numbers behind notebook 01
     reporting/tables            what a run set has stored, as tables
     reporting/run_list          all runs of a run set, the best first
+    reporting/explore           one run, image by image
+    reporting/widgets           the same to click on, in a notebook
     reporting/study             the study's numbers beside ours
     reporting/verdicts          what a run set shows of the study's claims, and whether it agrees
     reporting/report            the report, section by section

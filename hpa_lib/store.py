@@ -11,6 +11,7 @@ executed notebooks are files of the modules that make them, written with ``write
     runs/<run>/history.csv       one row per epoch
     runs/<run>/model.keras       the trained model
     runs/<run>/probs_<part>.npz  ids (N,), probs (N, 28); part: val, holdout, test
+    runs/<run>/embeddings_<part>.npz  ids (N,), embeddings (N, F); networks only, part: val, holdout
     decisions/<name>.json        thresholds and ensemble choices                notebooks 05, 06
     submission.csv, report.html  what a run set comes to; report/ for writing   notebooks 06, 07
 """
@@ -46,6 +47,7 @@ MADE_BY = {  # notebook -> how the names of what it writes begin
     "02_train_densenet.ipynb (or 03, 04)": ("runs", "figures/architecture"),
     "05_threshold_tuning.ipynb": ("decisions/thresholds.json", "tables/thresholds.csv", "figures/threshold"),
     "06_ensemble.ipynb": ("decisions/ensemble.json", "tables/ensemble", "figures/ensemble", "submission.csv"),
+    "08_explore.ipynb": ("figures/explore", "tables/explore"),
     "07_report.ipynb": ("tables/report", "tables/study", "tables/summary", "figures/report"),
 }
 
@@ -166,10 +168,7 @@ def save_table(out: Path, name: str, table: pd.DataFrame) -> Path:
 
 
 def load_table(out: Path, name: str) -> pd.DataFrame:
-    """Read a table that ``save_table`` wrote; texts stay texts (``Id``, ``Target``, ``Predicted``), also ``NA``.
-
-    Raises: as ``load_json``.
-    """
+    """Read a table that ``save_table`` wrote; texts stay texts, also ``NA``; raises as ``load_json``."""
     path, texts = need(out, name), dict.fromkeys(["Id", "Target", "Predicted", "train_id", "test_id"], str)
     try:
         return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""])
@@ -255,14 +254,8 @@ def run_folder(out: Path, run: str) -> Path:
 
 
 def list_runs(out: Path) -> list[str]:
-    """The names of all finished runs (those with a ``result.json``) of the present split, sorted.
-
-    Raises:
-        MissingInput: there is none.
-    """
-    found = _finished_runs(out)
-    if not found:
-        need(out, "runs/*/result.json")
+    """The names of all finished runs (with a ``result.json``) of the present split, sorted; MissingInput if none."""
+    found = _finished_runs(out) or need(out, "runs/*/result.json")
     stale = stale_runs(out)
     if len(stale) == len(found):
         raise MissingInput(
@@ -345,19 +338,25 @@ def save_probs(out: Path, run: str, part: str, ids: np.ndarray, probs: np.ndarra
     if len(ids) != len(probs):
         raise ValueError(f"{len(ids)} ids but {len(probs)} rows of probabilities for run '{run}', part '{part}'")
     arrays = {"ids": np.asarray(ids, str), "probs": np.asarray(probs, np.float32)}
-    return write_atomic(run_folder(out, run) / f"probs_{part}.npz", lambda path: np.savez(path, **arrays))
+    return save_arrays(run_folder(out, run), f"probs_{part}.npz", arrays)
 
 
 def load_probs(out: Path, run: str, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read what ``save_probs`` wrote: ids str (N,), probs float32 (N, 28).
+    """Read what ``save_probs`` wrote: ids str (N,), probs float32 (N, 28); raises as ``load_json``."""
+    return load_arrays(out, f"runs/{run}/probs_{part}.npz", ("ids", "probs"))
 
-    Raises: as ``load_json``.
-    """
-    name = f"runs/{run}/probs_{part}.npz"
+
+def save_arrays(out: Path, name: str, arrays: dict[str, np.ndarray]) -> Path:
+    """Write arrays as ``out/name`` (NumPy's .npz)."""
+    return write_atomic(Path(out) / name, lambda path: np.savez(path, **arrays))
+
+
+def load_arrays(out: Path, name: str, keys: Sequence[str]) -> tuple[np.ndarray, ...]:
+    """Read the arrays ``keys`` that ``save_arrays`` wrote; raises as ``load_json``."""
     path = need(out, name)
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return stored["ids"], stored["probs"]
+            return tuple(stored[key] for key in keys)
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise _damaged(path, name, error) from None
 

@@ -19,7 +19,7 @@ ARROWS = {  # folder -> the folders that it may import
     "decisions": "data",
     "training": "data models decisions",
     "classical": "data decisions",
-    "reporting": "data decisions figures",
+    "reporting": "data decisions figures training",
     "running": "models training",
     "hpa_synth": "data",
 }

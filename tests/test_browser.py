@@ -3,6 +3,7 @@
 Each test leaves a picture of what that person sees in ``outputs/browser/``.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -15,12 +16,16 @@ import urllib.request
 
 import fake_runs
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 
 import hpa_synth
-from hpa_lib import paths, store
-from hpa_lib.reporting import report
+from hpa_lib import atlas, paths, store
+from hpa_lib.data import cache, kaggle, splits
+from hpa_lib.decisions import metrics, thresholds
+from hpa_lib.reporting import explore, report
+from hpa_lib.training import runs
 
 pytestmark = pytest.mark.browser
 CHROMIUM = shutil.which("chromium")
@@ -30,16 +35,23 @@ LONGEST = 300  # seconds one notebook may take
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """JupyterLab with its own settings on a copy of ``notebooks/``: its address and the folder of the copy."""
+    """JupyterLab on a fresh data set and an empty run set."""
     folder = tmp_path_factory.mktemp("lab")
-    shutil.copytree(paths.PROJECT / "notebooks", folder / "notebooks")
     data = hpa_synth.write_dataset(folder / "data", images=150, workers=2, progress=False)
+    with start_lab(folder, {"HPA_DATA": str(data), "HPA_OUT": str(folder / "out")}) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def start_lab(folder, variables):
+    """JupyterLab with its own settings on a copy of ``notebooks/``: its address and the folder of the copy."""
+    shutil.copytree(paths.PROJECT / "notebooks", folder / "notebooks")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     places = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "share", "JUPYTER_RUNTIME_DIR": "runtime"}
     environment = os.environ | {name: str(folder / place) for name, place in places.items()}
-    environment |= {"HPA_DATA": str(data), "HPA_OUT": str(folder / "out")}
+    environment |= variables
     options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--IdentityProvider.token=tests"]
     options += ["--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     with open(folder / "lab.log", "w") as log:
@@ -112,7 +124,10 @@ def wait_until_all_ran(page, path):
     for _ in range(LONGEST):
         page.keyboard.press("Control+s")
         page.wait_for_timeout(1000)
-        notebook = nbformat.read(path, as_version=4)
+        try:
+            notebook = nbformat.read(path, as_version=4)
+        except nbformat.reader.NotJSONError:  # JupyterLab is writing it
+            continue
         cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
         failed = any(output.output_type == "error" for cell in cells for output in cell.outputs)
         if failed or all(cell.execution_count for cell in cells):
@@ -146,6 +161,106 @@ def test_run_all(page, lab, name):
     assert any("image/png" in output.get("data", {}) for output in outputs)
     page.keyboard.press("Control+Home")
     scroll_to_figure(page)
+
+
+@pytest.fixture(scope="module")
+def explorer_lab(tmp_path_factory):
+    """JupyterLab on a run set with one small trained network, its images and its embeddings; and the run set."""
+    folder = tmp_path_factory.mktemp("explorer")
+    out, data = folder / "out", hpa_synth.write_dataset(folder / "data", images=150, workers=2, progress=False)
+    ids, labels = kaggle.read_labels(data / "train.csv")
+    folds = splits.make_folds(labels, kaggle.read_groups(data / "groups.csv", ids), 3, 0)
+    store.save_split(out, ids, labels, folds, folds - 1)
+    cache.build(data, ids, "train", 64, out / "cache", workers=2, progress=False)
+    description = {"path": str(data), "synthetic": True, "test_images": 0, "data_hash": kaggle.fingerprint(data)}
+    store.save_json(out, "data/dataset.json", description)
+    run = runs.train("densenet", out=out, image_size=64, epochs=2, batch_size=16)["run"]
+    medians = np.median(store.load_probs(out, run, "val")[1], axis=0)  # so that every class is right and wrong at times
+    decision = {"recommended": "medians", "thresholds": {run: {"medians": medians}}, "fill_empty": True}
+    store.save_json(out, "decisions/thresholds.json", decision | {"runs": store.digest_runs(out, [run])})
+    with start_lab(folder, {"HPA_DATA": str(data), "HPA_OUT": str(out)}) as (address, notebooks):
+        yield address, notebooks, out
+
+
+def scroll_to(page, place):
+    """Turn the wheel over the notebook until the element is on the screen."""
+    page.mouse.move(700, 500)
+    for _ in range(200):
+        if page.locator(place).count():
+            return page.locator(place).first.scroll_into_view_if_needed()
+        page.mouse.wheel(0, 400)
+        page.wait_for_timeout(100)
+    raise AssertionError(f"{place} did not come into view")
+
+
+def read_picture(page, place):
+    """What the picture shows, as a text."""
+    draw = "image => { const canvas = document.createElement('canvas'); canvas.width = image.naturalWidth; "
+    draw += "canvas.height = image.naturalHeight; canvas.getContext('2d').drawImage(image, 0, 0); "
+    return page.locator(place).first.evaluate(draw + "return canvas.toDataURL(); }")
+
+
+def wait_for_change(page, place, before):
+    for _ in range(100):
+        page.wait_for_timeout(100)
+        if (after := read_picture(page, place)) != before:
+            return after
+    raise AssertionError(f"{place} did not change")
+
+
+def read_numbers(page):
+    return re.findall(r"\d\.\d{3}", page.locator(".hpa-numbers").inner_text())
+
+
+def test_the_explorer_answers(page, explorer_lab):
+    """The threshold moves the scores, a channel the picture, a choice the list; the network says where it looks."""
+    address, folder, out = explorer_lab
+    page.set_viewport_size({"width": 1400, "height": 1900})
+    run_all(page, address, "08_explore")
+    cells = wait_until_all_ran(page, folder / "08_explore.ipynb")
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert [output.evalue for output in outputs if output.output_type == "error"] == []
+    scroll_to(page, ".hpa-explorer")
+    found = explore.load(out)
+    part, label = explore.judged_part(found), int(found.labels[found.parts == "holdout"].sum(axis=0).argmax())
+
+    page.locator(".hpa-class select").select_option(label=atlas.LABELS[label])
+    page.locator(".hpa-error select").select_option(label="missed")
+    page.wait_for_timeout(3000)
+    before = read_numbers(page)
+    page.locator(".hpa-threshold .noUi-handle").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(3000)
+    changed = found.thresholds.copy()
+    changed[label] = float(page.locator(".hpa-threshold .widget-readout").inner_text())
+    assert changed[label] == pytest.approx(found.thresholds[label] + 4 * 0.005, abs=0.004)
+    inside = found.parts == part
+    preds = thresholds.apply(found.probs[inside], changed, found.fill_empty)
+    row = metrics.class_table(found.labels[inside], preds).loc[label]
+    scores = [row["precision"], row["recall"], row["f1"], metrics.macro_f1(found.labels[inside], preds)]
+    assert read_numbers(page) == [f"{score:.3f}" for score in scores] != before
+
+    missed = explore.select(explore.with_threshold(found, label, changed[label]), part, label, "missed")
+    buttons = [text for text in page.locator(".hpa-id:visible").all_inner_texts() if text]
+    assert buttons == found.ids[missed][:24].tolist() != []
+    page.locator(".hpa-error select").select_option(label="all")
+    page.wait_for_timeout(3000)
+
+    before = read_picture(page, ".hpa-picture"), read_picture(page, ".hpa-thumbnail")
+    page.locator(".hpa-channel-green input").click()
+    without_green = wait_for_change(page, ".hpa-picture", before[0])
+    wait_for_change(page, ".hpa-thumbnail", before[1])
+    page.locator(".hpa-channel-green input").click()
+    assert wait_for_change(page, ".hpa-picture", without_green) == before[0]
+
+    page.locator(".hpa-ask").click()
+    page.get_by_text(f"Grad-CAM for {atlas.LABELS[label]}").wait_for()
+    page.locator(".hpa-heat:visible").wait_for()
+    for place in (".hpa-bars", ".hpa-curve", ".hpa-picture"):  # whole, not squeezed
+        assert min(page.locator(place).bounding_box()[side] for side in ("width", "height")) > 250
+    assert len(read_picture(page, ".hpa-heat")) > 1000
+    page.locator(".hpa-explorer").scroll_into_view_if_needed()
 
 
 @pytest.fixture(scope="module")

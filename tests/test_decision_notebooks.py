@@ -1,4 +1,4 @@
-"""Notebooks 05 and 06 on stored runs that no training made: three runs, one run, folds, no hold-out, wrong names."""
+"""Notebooks 05, 06 and 08 on stored runs that no training made: three runs, one, folds, no hold-out, wrong names."""
 
 import json
 import shutil
@@ -263,3 +263,21 @@ def test_the_finished_runs_that_come_with_the_project_give_its_tables(tmp_path):
         ours, shipped = pd.read_csv(out / "tables" / f"{name}.csv"), pd.read_csv(store.REFERENCE / f"{name}.csv")
         pd.testing.assert_frame_equal(ours, shipped, rtol=1e-6)
     assert not (out / "submission.csv").exists()  # there is no test part in it
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("holdout", [0.2, 0])
+def test_the_explorer_says_what_it_leaves_out(folders, holdout):
+    """No images, no embeddings and no network, with and without a hold-out."""
+    out, data = folders
+    fake_runs.write_out(out, data, num_images=300, holdout=holdout)
+    record, executed = run_notebook("08", out, MAP="tsne", NUMBER=4)
+    assert record["status"] == "done", record["error"]
+    printed = "".join(output.get("text", "") for cell in executed.cells for output in cell.get("outputs", []))
+    assert "no cached images, no embeddings, no network: their views are left out" in printed
+    figures = {path.stem for path in (out / "figures").glob("*.png")}
+    assert figures == {"explore_answer", "explore_threshold", "explore_confusion"}
+    part = "holdout" if holdout else "val"
+    labels, probs, _ = store.load_scored(out, "resnet18-rgby-none", part)
+    wrong = thresholds.apply(probs, 0.5, thresholds.FILL_EMPTY) != labels
+    assert len(store.load_table(out, "tables/explore_mistakes.csv")) == wrong.sum()

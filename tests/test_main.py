@@ -33,8 +33,8 @@ def hpa(capfd):
 
 @pytest.fixture
 def study(tmp_path):
-    """The first arguments of `hpa run` for a folder of throw-away notebooks 00 to 07 with the real ones' parameters."""
-    for real in sorted((paths.PROJECT / "notebooks").glob("0[0-7]*_*.ipynb")):
+    """The first arguments of `hpa run` for a folder of throw-away notebooks 00 to 08 with the real ones' parameters."""
+    for real in sorted((paths.PROJECT / "notebooks").glob("0[0-8]*_*.ipynb")):
         cells = nbformat.read(real, as_version=4).cells
         (parameters,) = (cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
         number = real.name.partition("_")[0]
@@ -57,6 +57,7 @@ def test_wrong_requests_are_refused_in_one_sentence_before_anything_starts(hpa, 
     refused(hpa(*study, "-p", "OUT", "x"), "--out DIR")
     refused(hpa(*study, "-p", "EPOCHS", "1", "-p", "EPOCHS", "2"), "-p EPOCHS is given twice")
     refused(hpa(*study, "--only", "02", "-p", "RUN", "x"), "02_densenet_study, 02_densenet_class_weights", "--only")
+    assert hpa(*study, "--only", "03_resnet18_study,05,08", "-p", "RUN", "x", "--dry-run")[0] == 0  # trained, looked at
     refused(hpa("run", "--notebooks", tmp_path / "nowhere"), "found none")
     assert not (tmp_path / "out").exists()
 

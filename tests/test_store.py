@@ -42,6 +42,17 @@ def test_probs_go_out_and_come_back(tmp_path):
     assert (ids == IDS).all() and (again == probs).all()
 
 
+def test_embeddings_take_no_part_in_the_digest_of_a_run(tmp_path):
+    store.save_split(tmp_path, IDS, np.eye(3, 28, dtype=np.uint8), np.arange(3), np.zeros(3, int))
+    store.save_probs(tmp_path, "mine", "val", IDS, np.zeros((3, 28)))
+    before = store.digest_runs(tmp_path, ["mine"])
+    embeddings = np.ones((3, 5), np.float16)
+    store.save_arrays(tmp_path, "runs/mine/embeddings_val.npz", {"ids": IDS, "embeddings": embeddings})
+    ids, again = store.load_arrays(tmp_path, "runs/mine/embeddings_val.npz", ("ids", "embeddings"))
+    assert (ids == IDS).all() and (again == embeddings).all() and again.dtype == np.float16
+    assert store.digest_runs(tmp_path, ["mine"]) == before
+
+
 def test_a_missing_input_names_its_notebook(tmp_path):
     with pytest.raises(store.MissingInput, match="run 00_data.ipynb with the same OUT first"):
         store.load_split(tmp_path)

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     folder = options.notebooks or paths.PROJECT / "notebooks"
     only = [part.strip() for part in options.only.split(",") if part.strip()]
     chosen = plan.choose_steps(profile["steps"], folder, only)
-    only_reads = {number for _, number, _ in chosen} <= {"05", "06", "07"}
+    only_reads = {number for _, number, _ in chosen} <= {"05", "06", "07", "08"}
     out = _choose_out(options.out, profile["out"], only_reads and not is_named)
     makes_data = any(number == "00" for _, number, _ in chosen)
     data = _choose_data(options, profile["data"], out, makes_data)

@@ -8,8 +8,11 @@ leaves most images empty, so filling only one side changes the result. ``FILL_EM
 that of a run set, and 06 and 07 read it there. Shapes as in ``metrics``.
 """
 
+from pathlib import Path
+
 import numpy as np
 
+from hpa_lib import atlas, store
 from hpa_lib.decisions import calibration, metrics
 
 NO_POSITIVES = 0.5  # used where the labels hold no positive at all
@@ -31,6 +34,22 @@ def apply(probs: np.ndarray, thresholds: np.ndarray | float, fill_empty: bool = 
         )
     preds = (probs >= thresholds).astype(np.uint8)
     return fill_empty_rows(preds, probs) if fill_empty else preds
+
+
+def load(out: Path, run: str) -> tuple[np.ndarray, bool]:
+    """The thresholds of a run, float (28,), and whether empty rows are filled, as notebook 05 recommends.
+
+    Where notebook 05 has not taken this run, all thresholds are .5.
+
+    Raises:
+        MissingInput: notebook 05 has run, but on other runs than those that are there now.
+    """
+    half = np.full(atlas.NUM_LABELS, 0.5)
+    if not (Path(out) / "decisions" / "thresholds.json").exists():
+        return half, FILL_EMPTY
+    decision = store.load_decision(out, "thresholds")
+    tuned = decision["thresholds"].get(run, {}).get(decision["recommended"], half)
+    return np.array(tuned, float), decision.get("fill_empty", FILL_EMPTY)
 
 
 def fill_empty_rows(preds: np.ndarray, probs: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -12,19 +13,44 @@ from hpa_lib.figures import style
 
 STAIN_COLORS = np.array([[1, 0, 0], [0, 1, 0], [0.25, 0.35, 1], [1, 0.9, 0]])  # red, green, a lighter blue, yellow
 COMPOSITE = np.array([[0.75, 0, 0], [0, 1, 0], [0.1, 0.2, 1], [0.25, 0.2, 0]])  # what each stain adds to a composite
+MAGENTA_GREEN = np.array([[0.4, 0, 0.4], [0, 1, 0], [0.8, 0, 0.8], [0.25, 0, 0.25]])  # told apart by all colour vision
+LOOKS = {"pseudo-colours": COMPOSITE, "magenta and green": MAGENTA_GREEN}
 
 
-def to_rgb(image: np.ndarray, colors: np.ndarray = COMPOSITE, peak: float = 99.8) -> np.ndarray:
+def to_rgb(
+    image: np.ndarray,
+    colors: np.ndarray = COMPOSITE,
+    peak: float = 99.8,
+    brightness: Sequence[float] | float = 1,
+    gamma: Sequence[float] | float = 1,
+) -> np.ndarray:
     """A picture of a four-channel image for the eye: float (S, S, 3) in 0..1. Not what a model sees.
 
     Args:
         image: uint8 (S, S, C).
         colors: (C, 3), the colour that each channel adds.
         peak: the percentile of each channel that becomes full brightness; most HPA images are far darker than 255.
+        brightness: a factor per channel after that, 0 to leave the channel out.
+        gamma: an exponent per channel; below 1 the dark parts become brighter.
     """
     image = image.astype(np.float32)
     tops = np.maximum(np.percentile(image, peak, axis=(0, 1)), 16)  # at least 16, so that noise stays dark
-    return np.clip(np.minimum(image / tops, 1) @ colors, 0, 1)
+    return np.clip(np.clip(image / tops * brightness, 0, 1) ** gamma @ colors, 0, 1)
+
+
+def add_scale_bar(picture: np.ndarray, um_per_px: float) -> tuple[np.ndarray, str]:
+    """A copy of the picture (S, S, 3) with a white bar of a round length, and the length such as ``"20 µm"``."""
+    side, picture = len(picture), picture.copy()
+    lengths = [length for length in (1, 2, 5, 10, 20, 50, 100, 200) if length / um_per_px <= side / 3] or [1]
+    margin, thick = max(side // 24, 1), max(side // 48, 1)
+    end = side - margin
+    picture[end - thick : end, max(end - round(lengths[-1] / um_per_px), 0) : end] = 1
+    return picture, f"{lengths[-1]} µm"
+
+
+def encode_png(picture: np.ndarray) -> bytes:
+    """A picture (H, W, 3) in 0..1 as the bytes of a PNG file."""
+    return cv2.imencode(".png", np.round(255 * picture[..., ::-1]).astype(np.uint8))[1].tobytes()
 
 
 def four_channels(image: np.ndarray, title: str = "", synthetic: bool = False) -> Figure:

@@ -22,6 +22,8 @@ RANGES = {  # least and most of numbers that mean the same in every notebook
     "MAX_DISTANCE": (0, 256),
     "FOLDS": (2, 10**3),
     "BOOTSTRAP": (1, 10**6),
+    "LABEL": (-1, 27),
+    "NUMBER": (1, 100),
 }
 BACKENDS = ("tensorflow", "jax")
 
@@ -84,7 +86,7 @@ def make_plan(
             runs.setdefault(run, []).append(name)
         copy = f"{name}-{given['RUN']}" if given.get("RUN") else name  # a try keeps the step's own copy
         plan.append(Step(copy, notebook, checked | given))
-        named += [name] if plan[-1].parameters.get("RUN") else []
+        named += [name] if "RECIPE" in parameters and plan[-1].parameters.get("RUN") else []
     for unknown in set(settings) - set(known):
         raise Refused(_unknown(unknown, list(dict.fromkeys(step.notebook for step in plan)), known))
     if settings.get("RUN") and len(named) > 1:

@@ -17,7 +17,7 @@ STUDY = [  # the study's networks, two of them also with class weights
     ("03_resnet18_class_weights", "03", {"RECIPE": "class_weights"}),
     ("04_inception_v2_study", "04", {"RECIPE": "study"}),
 ]
-LAST = [("05_thresholds", "05", {}), ("06_ensemble", "06", {}), ("07_report", "07", {})]
+LAST = [("05_thresholds", "05", {}), ("06_ensemble", "06", {}), ("08_explore", "08", {}), ("07_report", "07", {})]
 
 DEMO = {  # the whole study in minutes on two cores
     "data": paths.DEFAULT_DATA,

@@ -125,7 +125,8 @@ def localise(
     rows = []
     for method, explain in METHODS.items():
         chosen = first if method == "occlusion" else np.arange(len(images))
-        mass, random = (_mass(explain(which, images[chosen], labels[chosen]), masks[chosen]) for which in (model, untrained))
+        both = (explain(network, images[chosen], labels[chosen]) for network in (model, untrained))
+        mass, random = (_mass(maps, masks[chosen]) for maps in both)
         chance = masks[chosen].mean(axis=(1, 2))
         values = {"mass": mass, "random": random, "chance": chance}
         values = pd.DataFrame(values | {"over_random": mass - random, "over_chance": mass - chance})

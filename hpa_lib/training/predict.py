@@ -17,13 +17,20 @@ def predict_logits(model: keras.Model, images: np.ndarray, rows: np.ndarray, bat
         batch_size: images per step.
         turn: which symmetry of the square to apply first, 0 (none) to 7; see ``augment.turn``.
     """
-    logits = np.empty((len(rows), model.output_shape[-1]), np.float32)
+    return _predict(model, images, rows, batch_size, turn)[0]
+
+
+def _predict(model: keras.Model, images: np.ndarray, rows: np.ndarray, batch_size: int, turn: int) -> list[np.ndarray]:
+    """Each output of the network, float32 (M, features)."""
+    arrays = [np.empty((len(rows), output.shape[-1]), np.float32) for output in model.outputs]
     for start in range(0, len(rows), batch_size):
         chunk = rows[start : start + batch_size]
         batch = augment.turn(images[chunk], turn)
         padded = np.concatenate([batch, np.repeat(batch[-1:], batch_size - len(chunk), axis=0)])  # one shape, one graph
-        logits[start : start + len(chunk)] = model.predict_on_batch(padded)[: len(chunk)]
-    return logits
+        outputs = keras.tree.flatten(model.predict_on_batch(padded))
+        for array, output in zip(arrays, outputs, strict=True):
+            array[start : start + len(chunk)] = output[: len(chunk)]
+    return arrays
 
 
 def predict_probs(model: keras.Model, images: np.ndarray, rows: np.ndarray, turns: int = 1) -> np.ndarray:
@@ -40,3 +47,20 @@ def predict_probs(model: keras.Model, images: np.ndarray, rows: np.ndarray, turn
         raise ValueError(f"turns {turns}: use 1 to 8 turns")
     views = [predict_logits(model, images, rows, turn=turn) for turn in range(turns)]
     return calibration.sigmoid(np.mean(views, axis=0)).astype(np.float32)
+
+
+def predict_embeddings(
+    model: keras.Model, images: np.ndarray, rows: np.ndarray, turns: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """``predict_probs``, and from the same passes the network's embedding of each image.
+
+    Args:
+        model, images, rows, turns: as in ``predict_probs``.
+
+    Returns:
+        Probabilities float32 (M, 28) and the input of the layer ``logits``, float16 (M, F), of the unturned images.
+    """
+    both = keras.Model(model.input, [model.output, model.get_layer("logits").input])
+    views = [_predict(both, images, rows, 64, turn) for turn in range(turns)]
+    probs = calibration.sigmoid(np.mean([logits for logits, _ in views], axis=0)).astype(np.float32)
+    return probs, views[0][1].astype(np.float16)

@@ -1,5 +1,7 @@
 """The pictures of the images: the right channel in the right colour, and nothing hidden."""
 
+import io
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -30,6 +32,38 @@ def test_each_channel_has_its_colour_and_full_brightness():
 
 def test_noise_stays_dark():
     assert micrographs.to_rgb(np.full((8, 8, 4), 2, np.uint8)).max() < 0.2
+
+
+def test_brightness_and_gamma_act_on_their_channel():
+    image = np.full((8, 8, 4), 40, np.uint8)
+    image[0, 0] = 80
+    plain = micrographs.to_rgb(image, np.eye(4)[:, :3], peak=100)
+    no_green = micrographs.to_rgb(image, np.eye(4)[:, :3], peak=100, brightness=[1, 0, 1, 1])
+    assert (no_green[..., 1] == 0).all() and np.array_equal(no_green[..., [0, 2]], plain[..., [0, 2]])
+    changed = micrographs.to_rgb(image, np.eye(4)[:, :3], peak=100, brightness=[2, 1, 1, 1], gamma=[1, 0.5, 1, 1])
+    assert changed[5, 5] == pytest.approx([1, 0.5**0.5, 0.5])
+
+
+def test_magenta_and_green_leave_no_channel_out():
+    image = np.zeros((8, 8, 4), np.uint8)
+    image[0, 0] = image[1, 1, 1] = 50
+    shown = micrographs.to_rgb(image, micrographs.MAGENTA_GREEN, peak=100)
+    assert shown[0, 0] == pytest.approx([1, 1, 1]) and shown[1, 1] == pytest.approx([0, 1, 0])
+
+
+@pytest.mark.parametrize(("um_per_px", "text", "pixels"), [(0.32, "10 µm", 31), (0.08, "2 µm", 25), (1.3, "20 µm", 15)])
+def test_the_scale_bar_has_a_round_length(um_per_px, text, pixels):
+    picture = np.zeros((96, 96, 3))
+    shown, length = micrographs.add_scale_bar(picture, um_per_px)
+    assert length == text and picture.max() == 0
+    assert (shown[..., 0].max(axis=0) == 1).sum() == pixels
+
+
+def test_a_picture_becomes_a_png_file():
+    picture = np.zeros((4, 6, 3))
+    picture[1, 2] = 1, 0.5, 0
+    again = plt.imread(io.BytesIO(micrographs.encode_png(picture)))
+    assert again.shape == (4, 6, 3) and again[1, 2] == pytest.approx([1, 128 / 255, 0])
 
 
 def test_four_channels_are_named_and_stamped(images):

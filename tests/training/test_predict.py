@@ -30,6 +30,18 @@ def test_turns_average_logits():
     assert mean == pytest.approx(calibration.sigmoid(np.mean(views, axis=0)), abs=1e-6)
 
 
+def test_embeddings_are_those_of_the_unturned_image():
+    inputs = keras.Input((12, 12, 4), dtype="uint8")
+    corner = corner_model()(inputs)
+    model, rows = keras.Model(inputs, keras.layers.Dense(28, name="logits")(corner)), np.array([9, 2, 5])
+    probs, embeddings = predict.predict_embeddings(model, IMAGES, rows, turns=3)
+    assert embeddings.dtype == np.float16
+    assert embeddings == pytest.approx(predict.predict_logits(corner_model(), IMAGES, rows), abs=1e-3)
+    assert probs == pytest.approx(predict.predict_probs(model, IMAGES, rows, turns=3), abs=1e-6)
+    probs, embeddings = predict.predict_embeddings(model, IMAGES, rows[:0])
+    assert probs.shape == (0, 28) and embeddings.shape == (0, 8), "a run set may have no hold-out"
+
+
 def test_turns_out_of_range_are_refused():
     with pytest.raises(ValueError, match="use 1 to 8 turns"):
         predict.predict_probs(corner_model(), IMAGES, np.arange(2), turns=9)

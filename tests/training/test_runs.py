@@ -8,6 +8,7 @@ import pytest
 
 from hpa_lib import models, paths, provenance, store
 from hpa_lib.data import cache, kaggle, splits
+from hpa_lib.decisions import calibration
 from hpa_lib.training import predict, recipes, runs
 
 SMALL = {"image_size": 64, "epochs": 1, "batch_size": 16, "precision": "float32"}
@@ -36,6 +37,8 @@ def test_a_script_trains_in_one_call_and_finds_the_run_again(run_set, capsys, mo
     assert ids[0] == "test-0000" and probs.shape == (5, 28)
     _, _, _, folds = store.load_split(run_set)
     assert len(store.load_probs(run_set, result["run"], "val")[0]) == (folds == 0).sum()
+    for part in ("val", "holdout"):  # a run of older versions has none, and does not count as changed
+        (run_set / "runs" / result["run"] / f"embeddings_{part}.npz").unlink()
     capsys.readouterr()
     again = runs.train("densenet", out=run_set, recipe="best", tta=2, seed=1, **SMALL)
     assert "epoch" not in capsys.readouterr().out and again["seconds"] == result["seconds"]
@@ -56,6 +59,11 @@ def test_a_stored_run_is_loaded_with_its_thresholds(run_set):
     fold = runs.load_fold(runs.prepare("densenet", recipes.complete("own", SMALL | {"out": str(run_set)})))
     ids, probs = store.load_probs(run_set, "mine", "val")
     np.testing.assert_allclose(predict.predict_probs(stored.model, fold.images, fold.rows["val"]), probs, atol=1e-5)
+    dense = stored.model.get_layer("logits")
+    embedding_ids, embeddings = store.load_arrays(run_set, "runs/mine/embeddings_val.npz", ("ids", "embeddings"))
+    again = embeddings @ dense.kernel.numpy() + dense.bias.numpy()
+    assert embeddings.dtype == np.float16 and (embedding_ids == ids).all()
+    np.testing.assert_allclose(calibration.sigmoid(again), probs, atol=2e-3)
     tuned = {"mine": {"exact": np.linspace(0.1, 0.9, 28)}}
     decision = {"recommended": "exact", "thresholds": tuned, "runs": store.digest_runs(run_set, ["mine"])}
     store.save_json(run_set, "decisions/thresholds.json", decision)
