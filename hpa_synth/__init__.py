@@ -7,6 +7,7 @@ Nothing here is HPA data, and scores on it say nothing about real images.
 
 from hpa_synth.data_sets import DATA_SETS as DATA_SETS
 from hpa_synth.data_sets import VERSION as VERSION
+from hpa_synth.data_sets import um_per_px as um_per_px
 from hpa_synth.masks import draw_with_masks as draw_with_masks
 from hpa_synth.masks import fresh_fields as fresh_fields
 from hpa_synth.patterns import DESCRIPTIONS as DESCRIPTIONS

@@ -1,5 +1,6 @@
 """Pictures of explanations: heat maps over their images, and how much of them is on the true structure."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,8 +11,8 @@ from hpa_lib.figures import micrographs, style
 
 LOOKS = {  # verdict -> the network's mark and its interval, told apart without colour too
     "on the structure": {"color": style.COLORS["blue"], "marker": "o"},
-    "no better than a random network": {"color": style.COLORS["orange"], "marker": "^"},
-    "no better than chance": {"color": style.COLORS["vermilion"], "marker": "x"},
+    "not told from a random network": {"color": style.COLORS["orange"], "marker": "^"},
+    "not told from chance": {"color": style.COLORS["vermilion"], "marker": "x"},
 }
 
 
@@ -35,16 +36,21 @@ def heat_maps(
     for number, (image, title) in enumerate(zip(images, titles, strict=True)):
         left, right = grid.flat[2 * number : 2 * number + 2]
         left.imshow(micrographs.to_rgb(image))
-        left.set_title(title, fontsize=8)
-        right.imshow(micrographs.to_rgb(image[..., [1]], np.ones((1, 3))))
-        right.imshow(maps[number], cmap="inferno", alpha=0.6, vmin=0, vmax=max(maps[number].max(), 1e-12))
+        left.set_title(textwrap.fill(title, 28), fontsize=8)
+        right.imshow(overlay(image, maps[number]))
         right.set_title("" if maps[number].any() else "nothing speaks for it", fontsize=8)
         if masks is not None:
             right.contour(masks[number], [0.5], colors=style.COLORS["sky"], linewidths=0.7)
-    text = (
-        "Left: all stains. Right: the green stain below the map, which is bright where the image speaks for the label."
-    )
-    return style.caption(fig, text + ("" if masks is None else " Blue outline: the true structure."), synthetic)
+    text = "Left: all stains. Right: the protein; from yellow to red: what speaks for the label."
+    return style.caption(fig, text + ("" if masks is None else " Blue: the true structure."), synthetic)
+
+
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A picture (S, S, 3) in 0..1: the protein in grey, and from yellow to red where the heat map (S, S) is high."""
+    grey = micrographs.to_rgb(image[..., [1]], np.ones((1, 3)))
+    share = heat / max(float(heat.max()), 1e-12)
+    color = np.stack([np.ones_like(share), 1 - share, np.zeros_like(share)], axis=-1)
+    return grey + 0.6 * share[..., None] * (color - grey)
 
 
 def localisation(table: pd.DataFrame, synthetic: bool = False) -> Figure:
@@ -73,5 +79,5 @@ def localisation(table: pd.DataFrame, synthetic: bool = False) -> Figure:
     fig.legend(
         *axes[0, 0].get_legend_handles_labels(), loc="outside upper left", fontsize=7.5, ncols=min(len(methods), 2)
     )
-    text = f"Lines: 95 % bootstrap intervals over {table['images'].min()} or more fields per class."
+    text = f"Lines: 95 % intervals (Student's) over {table['images'].min()} or more fields per class."
     return style.caption(fig, text, synthetic)

@@ -1,10 +1,9 @@
-"""Views of one run: an image with its probabilities, a threshold's curve, confusions, embeddings, heat maps.
+"""Views of one run: an image with its probabilities, a threshold's curve, confusions, embeddings.
 
 Grids of small images are ``micrographs.contact_sheet``.
 """
 
 import io
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -140,32 +139,3 @@ def embedding_map(points: np.ndarray, groups: Sequence[str], title: str = "", sy
     ax.set(xticks=[], yticks=[], xlabel="first axis of the map", ylabel="second axis")
     fig.legend(loc="outside upper left", ncols=3, fontsize=7, markerscale=1.6, handletextpad=0.2)
     return style.caption(fig, title, synthetic)
-
-
-def heat_maps(
-    images: np.ndarray, maps: np.ndarray, titles: Sequence[str], caption: str = "", synthetic: bool = False
-) -> Figure:
-    """Images above, and below each the same with a heat map over it: where the network looks.
-
-    Args:
-        images: uint8 (N, S, S, 4).
-        maps: float (N, S, S), not below 0.
-        titles: N texts.
-    """
-    grid = {"nrows": 2, "ncols": len(images), "squeeze": False}
-    fig, axes = style.new_figure(style.DOUBLE, 1.2 + 2 * style.DOUBLE / len(images), **grid)
-    for column, (image, heat, title) in enumerate(zip(images, maps, titles, strict=True)):
-        axes[0, column].imshow(micrographs.to_rgb(image))
-        axes[1, column].imshow(overlay(image, heat))
-        axes[0, column].set_title(textwrap.fill(title, 90 // len(images)), fontsize=7)
-    for ax in axes.flat:
-        ax.axis("off")
-    return style.caption(fig, caption, synthetic)
-
-
-def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """A picture (S, S, 3) in 0..1: the protein in grey, and from yellow to red where the heat map (S, S) is high."""
-    grey = micrographs.to_rgb(image[..., [1]], np.ones((1, 3)))
-    share = heat / max(float(heat.max()), 1e-12)
-    color = np.stack([np.ones_like(share), 1 - share, np.zeros_like(share)], axis=-1)
-    return grey + 0.6 * share[..., None] * (color - grey)

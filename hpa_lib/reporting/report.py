@@ -203,6 +203,24 @@ def ensembles(found: dict) -> page.Section:
     return page.Section("Experiment C: ensembles", f"{found['study']['notes']['ensemble']} {gap}", items)
 
 
+def explanations(found: dict) -> page.Section:
+    """Whether a network looks at the structures, where notebook 08 has measured it."""
+    title, made_from = "Where the network looks", "tables/localisation.csv"
+    if not (found["out"] / made_from).exists():
+        return page.Section(title, "Not measured in this run set: notebook 08 does it on synthetic data.", [])
+    table = store.load_table(found["out"], made_from)
+    counts = pd.crosstab(table["method"], table["verdict"]).rename_axis(columns=None).reset_index()
+    text = (
+        f"Of how many classes the heat maps of {table['run'].iloc[0]} are on the true structure: more of them than by "
+        "chance and than with random weights, by 95 % intervals, on new synthetic fields."
+    )
+    items = [
+        page.Item("report_localisation", "Classes by method and verdict.", [made_from], counts),
+        page.Item("explore_localisation", "The share of the heat maps on each class's structure.", [made_from]),
+    ]
+    return page.Section(title, text, items)
+
+
 def conclusion(found: dict) -> page.Section:
     """The study's claims with our verdicts, the small table, and how often each part of the data was chosen on."""
     decisions, claims = found["decisions"], verdicts.judge_claims(found)
@@ -217,7 +235,7 @@ def conclusion(found: dict) -> page.Section:
     return page.Section("Conclusion", text, items)
 
 
-SECTIONS = (data, preprocessing, models, classifiers, class_weights, thresholds, ensembles, conclusion)
+SECTIONS = (data, preprocessing, models, classifiers, class_weights, thresholds, ensembles, explanations, conclusion)
 
 
 def write(out: str | Path, bootstrap: int = 1000, seed: int = 0, study_file: Path = study.FILE) -> Path:

@@ -11,7 +11,7 @@ import ipywidgets
 import numpy as np
 
 from hpa_lib import atlas
-from hpa_lib.figures import micrographs, views
+from hpa_lib.figures import explanations, micrographs, views
 from hpa_lib.reporting import explore, label_statistics
 
 PAGE = 24  # thumbnails
@@ -223,7 +223,7 @@ def _show_heat_map(view: SimpleNamespace) -> None:
     label = int(found.probs[view.row].argmax()) if label == explore.ANY else label
     view.note.value = "the network is asked ..."
     heat = explore.heat_maps(found, np.array([view.row]), label)[0]
-    _set(view.heat, micrographs.encode_png(views.overlay(explore.images_of(found, view.row), heat)))
+    _set(view.heat, micrographs.encode_png(explanations.overlay(explore.images_of(found, view.row), heat)))
     view.note.value = f"Grad-CAM for {atlas.LABELS[label]}: red is where the network looks"
 
 

@@ -43,7 +43,8 @@ def test_heat_maps_lay_the_map_and_the_outline_over_the_image(strict_figures):
     assert [ax.get_title("left") for ax in fig.axes[:6:2]] == ["first", "second", "third"]
     assert [ax.get_title("left") for ax in fig.axes[1:6:2]] == ["", "", "nothing speaks for it"]
     for ax, heat in zip(fig.axes[1:6:2], maps, strict=True):
-        assert np.array_equal(ax.images[1].get_array(), heat) and len(ax.collections) == 1
+        assert np.array_equal(ax.images[0].get_array(), explanations.overlay(images[0], heat))
+        assert len(ax.collections) == 1
     assert "true structure" in fig.get_supxlabel()
 
 
@@ -52,3 +53,11 @@ def test_heat_maps_do_without_a_known_structure(strict_figures):
     fig = explanations.heat_maps(images, maps, None, ["Nucleoli"])
     assert len(fig.axes) == 2 and not fig.axes[1].collections
     assert "structure" not in fig.get_supxlabel()
+
+
+def test_the_overlay_is_red_where_the_map_is_high():
+    image, heat = np.full((8, 8, 4), 100, np.uint8), np.zeros((8, 8))
+    heat[2, 3] = 0.5
+    shown = explanations.overlay(image, heat)
+    assert shown[2, 3, 0] - shown[2, 3, 1] > 0.4 and shown[5, 5] == pytest.approx([1, 1, 1]), "the protein in grey"
+    assert (explanations.overlay(image, np.zeros((8, 8))) <= 1).all(), "a map of zeros: nothing speaks for the label"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from hpa_lib import atlas, store
-from hpa_lib.figures import micrographs, views
+from hpa_lib.figures import explanations, micrographs, views
 
 pytestmark = pytest.mark.usefixtures("strict_figures")
 
@@ -31,7 +31,7 @@ def draw_all():
         "curve": views.threshold_curve(curve, 0.3, 3, "hold-out", True),
         "confusion": views.confusion(counts, "hold-out", True),
         "map": views.embedding_map(generator.normal(size=(40, 2)), groups, "a run, pca", True),
-        "heat": views.heat_maps(images, generator.random((4, 24, 24)), list("abcd"), "where", True),
+        "heat": explanations.heat_maps(images, generator.random((4, 24, 24)), None, list("abcd"), True),
         "sheet": micrographs.contact_sheet(images, list("abcd"), 4, "some images", True),
     }
 
@@ -54,7 +54,7 @@ def test_each_view_is_stamped_and_says_what_it_shows():
         "curve": ["threshold of Nucleoli fibrillar center", "on the hold-out", "macro F1 of all 28"],
         "confusion": ["true, but missed", "predicted, though not true", *atlas.LABELS],
         "map": ["right", "missed", "a run, pca"],
-        "heat": ["where", "a", "d"],
+        "heat": ["a", "d"],
     }.items():
         figures[name].canvas.draw()
         assert not [word for word in [*words, "synthetic data"] if word not in texts(figures[name])], name
@@ -64,14 +64,6 @@ def test_an_answer_without_an_image_has_its_bars():
     fig = views.answer(np.zeros(28, np.uint8), np.linspace(0, 1, 28), np.full(28, 0.5))
     (ax,) = fig.axes
     assert [bar.get_width() for bar in ax.patches] == pytest.approx(np.linspace(0, 1, 28))
-
-
-def test_the_overlay_is_red_where_the_map_is_high():
-    image, heat = np.full((8, 8, 4), 100, np.uint8), np.zeros((8, 8))
-    heat[2, 3] = 0.5
-    shown = views.overlay(image, heat)
-    assert shown[2, 3, 0] - shown[2, 3, 1] > 0.4 and shown[5, 5] == pytest.approx([1, 1, 1]), "the protein in grey"
-    assert (views.overlay(image, np.zeros((8, 8))) <= 1).all(), "a map of zeros: nothing speaks for the label"
 
 
 def test_a_figure_for_a_widget_is_closed_behind_it():
