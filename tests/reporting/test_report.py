@@ -13,7 +13,7 @@ from hpa_lib.decisions import bootstrap, thresholds
 from hpa_lib.reporting import report, study
 
 HEADINGS = ["Data", "Preprocessing", "Models", "Experiment A: three classifiers", "Experiment B1: class weights"]
-HEADINGS += ["Experiment B2: thresholds", "Experiment C: ensembles", "Conclusion"]
+HEADINGS += ["Experiment B2: thresholds", "Experiment C: ensembles", "Where the network looks", "Conclusion"]
 RUNS = {"densenet-rgby-none": 0.9, "densenet-rgby-sqrt": 1.0, "trees-rgby-none": 1.5}
 
 
@@ -39,6 +39,9 @@ def write_out(folder, holdout=0.2):
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
     folder = write_out(tmp_path_factory.mktemp("report"))
+    verdicts = ["on the structure", "on the structure", "not told from chance"]
+    localisation = pd.DataFrame({"method": ["Grad-CAM", "occlusion", "occlusion"], "verdict": verdicts})
+    store.save_table(folder, "tables/localisation.csv", localisation.assign(run="densenet-rgby-sqrt"))
     report.write(folder, bootstrap=50)
     return folder
 
@@ -48,6 +51,15 @@ def test_every_part_of_the_study_is_there_with_a_sentence_and_an_item(out):
     assert re.findall(r"<h2>(.+?)</h2>", text) == HEADINGS
     for part in text.split("<section ")[1:]:
         assert re.search(r"<p>.+\.</p>", part) and "<figcaption>" in part
+
+
+def test_explanations_are_counted_by_verdict_where_they_were_measured(out, tmp_path):
+    section = report.explanations(report.load(out, bootstrap=50))
+    assert "densenet-rgby-sqrt" in section.text
+    counts = section.items[0].table.set_index("method")
+    assert counts.loc["occlusion"].to_dict() == {"on the structure": 1, "not told from chance": 1}
+    section = report.explanations({"out": tmp_path})
+    assert section.text.startswith("Not measured") and not section.items
 
 
 def test_figures_that_were_not_stored_are_left_out_by_name(out):
