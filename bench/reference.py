@@ -14,8 +14,8 @@ from pathlib import Path
 
 from hpa_lib import store
 
-TABLES = ("ensemble", "summary", "thresholds")
-FIGURES = ("ensemble_scores", "threshold_candidates", "report_f1_by_class")
+TABLES = ("ensemble", "summary", "thresholds", "localisation")
+FIGURES = ("ensemble_scores", "threshold_candidates", "report_f1_by_class", "explore_localisation")
 OF_A_RUN = ("result.json", "history.csv", "probs_val.npz", "probs_holdout.npz")
 
 
