@@ -60,7 +60,9 @@ if __name__ == "__main__":
         "threshold moved": lambda number: setattr(threshold, "value", 0.1 + 0.1 * number),
     }
     if explore.can_explain(found):
-        actions["Grad-CAM of one image"] = lambda number: explore.heat_maps(found, np.array([number]), label)
+        actions["Grad-CAM of one image"] = lambda number: explore.heat_maps(
+            found, explore.images_of(found, np.array([number])), label
+        )
     table = pd.Series({name: best_of_five(act) for name, act in actions.items()}, name="ms").to_frame()
     table["ratio"] = table["ms"] / table["ms"].iloc[0]
     print(f"{found.images.shape[1]} px, {len(found.ids)} images\n{table.round(1).to_string()}")

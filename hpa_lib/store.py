@@ -47,7 +47,7 @@ MADE_BY = {  # notebook -> how the names of what it writes begin
     "02_train_densenet.ipynb (or 03, 04)": ("runs", "figures/architecture"),
     "05_threshold_tuning.ipynb": ("decisions/thresholds.json", "tables/thresholds.csv", "figures/threshold"),
     "06_ensemble.ipynb": ("decisions/ensemble.json", "tables/ensemble", "figures/ensemble", "submission.csv"),
-    "08_explore.ipynb": ("figures/explore", "tables/explore"),
+    "08_explore.ipynb": ("figures/explore", "tables/explore", "tables/localisation"),
     "07_report.ipynb": ("tables/report", "tables/study", "tables/summary", "figures/report"),
 }
 

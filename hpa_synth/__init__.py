@@ -7,7 +7,6 @@ Nothing here is HPA data, and scores on it say nothing about real images.
 
 from hpa_synth.data_sets import DATA_SETS as DATA_SETS
 from hpa_synth.data_sets import VERSION as VERSION
-from hpa_synth.data_sets import um_per_px as um_per_px
 from hpa_synth.masks import draw_with_masks as draw_with_masks
 from hpa_synth.masks import fresh_fields as fresh_fields
 from hpa_synth.patterns import DESCRIPTIONS as DESCRIPTIONS
@@ -15,4 +14,5 @@ from hpa_synth.rendering import contact_fields as contact_fields
 from hpa_synth.rendering import render as render
 from hpa_synth.writing import check_version as check_version
 from hpa_synth.writing import is_synthetic as is_synthetic
+from hpa_synth.writing import read_scale as read_scale
 from hpa_synth.writing import write_dataset as write_dataset

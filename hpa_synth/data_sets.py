@@ -50,13 +50,8 @@ def find_profile(name: str, images: int | None, size: int | None, population_shi
     if size is not None and size != profile.size:
         if not 64 <= size <= 2048:
             raise ValueError(f"size {size} px: choose 64..2048, so that structures can be seen")
-        profile = profile._replace(size=size, um_per_px=um_per_px(size))
+        profile = profile._replace(size=size, um_per_px=round(0.64 * (128 / size) ** 0.5, 4))
     return profile._replace(dark_test=DARK_TEST) if population_shift else profile
-
-
-def um_per_px(size: int) -> float:
-    """The scale of images drawn with ``size`` px: the real .32 um per px at 512, coarser in smaller ones."""
-    return round(0.64 * (128 / size) ** 0.5, 4)
 
 
 def possible_floor(floor: float, images: int) -> int:

@@ -1,5 +1,6 @@
 """Where each label's structure was drawn, and fresh fields to judge explanations on."""
 
+import cv2
 import numpy as np
 
 from hpa_lib import atlas
@@ -38,17 +39,18 @@ def find_structure(drawing: rendering.Drawing, label: int) -> np.ndarray:
     return drawing.canvases[label] > rendering.STRUCTURE
 
 
-def fresh_fields(label: int, number: int, size: int, um_per_px: float, seed: int = 0):
+def fresh_fields(label: int, number: int, size: int, um_per_px: float, reduced: int = 0, seed: int = 0):
     """New fields with a label and its natural company, which no data set of any seed holds.
 
     Args:
         label: class number 0..27.
         number: how many fields, each of another protein.
         size, um_per_px: as in ``render``; those of the data set that a network was trained on.
+        reduced: pixels to which they are reduced then, as a cache of smaller images does; 0 for ``size``.
         seed: the same seed gives the same fields.
 
     Returns:
-        Images uint8 (number, size, size, 4) and the label's masks, bool (number, size, size).
+        Images uint8 (number, S, S, 4) and the label's masks, bool (number, S, S); S is ``reduced``, else ``size``.
     """
     sets, counts = sampling.read_label_sets()
     weights = counts * sets[:, label]
@@ -57,6 +59,10 @@ def fresh_fields(label: int, number: int, size: int, um_per_px: float, seed: int
     for field, row in enumerate(chosen):
         index = FRESH + field * atlas.NUM_LABELS + label
         image, field_masks = draw_with_masks(seed, index, np.flatnonzero(sets[row]), size, um_per_px)
-        images.append(image)
-        masks.append(field_masks[label])
+        images.append(_reduce(image, reduced or size))
+        masks.append(_reduce(field_masks[label].astype(np.float32), reduced or size) >= 0.5)
     return np.stack(images), np.stack(masks)
+
+
+def _reduce(image, size):
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) if len(image) != size else image

@@ -101,6 +101,15 @@ def is_synthetic(table: str | Path) -> bool:
     return any((folder / cards.CARD).exists() for folder in list(Path(table).expanduser().resolve().parents)[:2])
 
 
+def read_scale(data: Path) -> dict[str, float]:
+    """``size`` (pixels) and ``um_per_px`` with which a set was drawn; empty where the generator did not draw it."""
+    try:
+        settings = cards.read_settings(data / cards.CARD)
+    except (OSError, ValueError):
+        return {}
+    return {name: settings[name] for name in ("size", "um_per_px")}
+
+
 def check_version(data: Path) -> None:
     """Refuse a set that another version of the generator drew: its images and labels are not those of today's.
 

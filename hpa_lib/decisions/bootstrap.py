@@ -187,7 +187,8 @@ def resample(
     groups = np.arange(len(labels)) if groups is None else groups
     if len(groups) != len(events):
         raise ValueError(f"{len(groups)} groups for {len(events)} images: give each image its group")
-    totals = pd.DataFrame(events.astype(np.float64)).groupby(groups).sum().to_numpy()  # (G, 84)
+    events = pd.DataFrame(events.astype(np.float64))
+    totals = events.groupby(np.asarray(groups), dropna=False).sum().to_numpy()  # (G, 84)
     generator = np.random.default_rng(seed)
     blocks = []
     for start in range(0, draws, BLOCK):

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -48,16 +49,16 @@ def add(out: Path, name: str, path: Path, fold: int = 0, replace: bool = False) 
             f"{path}: {len(strangers)} Ids are in neither the split nor the test part of {out}, "
             f"first '{strangers[0]}': are they of another data set?"
         )
-    wanted = {part: part_ids for part, part_ids in parts.items() if len(part_ids)}
+    wanted = {part: part_ids for part, part_ids in parts.items() if len(part_ids) or part == "holdout"}
     rows = {}
     for part, part_ids in wanted.items():
         problem = f"{part} images of {out} have no row in {path}"
         rows[part] = store.find_rows(ids, part_ids, problem, "give probabilities for all of them")
-    (folder / "result.json").unlink(missing_ok=True)  # until all parts are stored there is no run
+    shutil.rmtree(folder, ignore_errors=True)  # also the network and the embeddings of the run that is written over
     for part, part_ids in wanted.items():
         store.save_probs(out, name, part, part_ids, probs[rows[part]])
     store.save_json(out, f"runs/{name}/result.json", _make_record(out, name, path, fold, description))
-    return {part: len(part_ids) for part, part_ids in wanted.items()}
+    return {part: len(part_ids) for part, part_ids in wanted.items() if len(part_ids)}
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:

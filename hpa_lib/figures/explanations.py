@@ -63,13 +63,14 @@ def localisation(table: pd.DataFrame, synthetic: bool = False) -> Figure:
     size = (style.SINGLE if len(methods) == 1 else style.DOUBLE, 2 + 0.17 * len(classes))
     fig, axes = style.new_figure(*size, ncols=len(methods), sharey=True, squeeze=False)
     lowest = 0.4 * table["chance"].min()
+    shown = table.assign(**{name: table[name].clip(lowest) for name in ("mass", "mass_low", "random")})
     for ax, method in zip(axes[0], methods, strict=True):
-        rows = table[table["method"] == method]
+        rows = shown[shown["method"] == method]
         ax.plot(rows["chance"], rows["name"], "|", color="black", markersize=8, label="chance (share of the area)")
         ax.plot(rows["random"], rows["name"], "D", color=style.COLORS["grey"], markersize=3, label="random weights")
         for verdict, look in LOOKS.items():
             chosen = rows[rows["verdict"] == verdict]
-            ax.hlines(chosen["name"], chosen["mass_low"].clip(lowest), chosen["mass_high"], look["color"], linewidth=1)
+            ax.hlines(chosen["name"], chosen["mass_low"], chosen["mass_high"], look["color"], linewidth=1)
             ax.plot(chosen["mass"], chosen["name"], linestyle="", markersize=4.5, label=f"network: {verdict}", **look)
         ax.set_title(method, fontsize=9)
         ax.set(xscale="log", xlim=(lowest, 1.5), ylim=(len(classes) - 0.4, -0.6), yticks=range(len(classes)))
@@ -79,5 +80,6 @@ def localisation(table: pd.DataFrame, synthetic: bool = False) -> Figure:
     fig.legend(
         *axes[0, 0].get_legend_handles_labels(), loc="outside upper left", fontsize=7.5, ncols=min(len(methods), 2)
     )
-    text = f"Lines: 95 % intervals (Student's) over {table['images'].min()} or more fields per class."
+    least = table["images"].min()
+    text = f"Lines: 95 % intervals (Student's), {least} or more fields per class. The marks: by paired differences."
     return style.caption(fig, text, synthetic)

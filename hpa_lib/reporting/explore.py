@@ -39,6 +39,8 @@ class Found(NamedTuple):
     cache_rows: np.ndarray | None  # int (N,), the rows of the images in it
     embeddings: np.ndarray | None  # float16 (N, F)
     is_synthetic: bool
+    drawn: dict  # of synthetic data: size (px) and um_per_px with which the generator drew it
+    rarest: np.ndarray  # int (10,), the rarest classes outside the hold-out
 
 
 def load(out: Path, run: str = "") -> Found:
@@ -51,9 +53,10 @@ def load(out: Path, run: str = "") -> Found:
     labels, _ = store.load_truth(out, ids)
     images, rows = _find_images(out, run, ids)
     embeddings = _load_embeddings(out, run, stored, ids)
-    is_synthetic = store.load_json(out, "data/dataset.json")["synthetic"]
+    data, rarest = store.load_json(out, "data/dataset.json"), tables.rarest_classes(out)
     answers = (ids, parts, labels, probs, *thresholds.load(out, run))
-    return Found(Path(out), run, *answers, images, rows, embeddings, is_synthetic)
+    seen = (images, rows, embeddings)
+    return Found(Path(out), run, *answers, *seen, data["synthetic"], data.get("drawn", {}), rarest)
 
 
 def best_run(out: Path) -> str:
@@ -70,8 +73,11 @@ def _find_images(out: Path, run: str, ids: np.ndarray) -> tuple[np.ndarray | Non
     """The cache of the run's image size (of any size, where the run names none), or None twice."""
     size = store.load_json(out, f"runs/{run}/result.json").get("image_size", "*")
     for folder in sorted(Path(out).glob(f"cache/train_{size}")):
-        cache_ids, images = cache.load(folder)
-        return images, cache.find_rows(cache_ids, ids)
+        try:
+            cache_ids, images = cache.load(folder)
+            return images, cache.find_rows(cache_ids, ids)
+        except (OSError, ValueError) as error:  # all else can be looked at
+            print(f"the images are left out: {error}")
     return None, None
 
 
@@ -116,7 +122,7 @@ def select(found: Found, part: str, label: int = ANY, error: str = "all", label_
         label_set: only images with exactly these labels, such as ``"0 16"``.
     """
     labels, preds = found.labels.astype(bool), predict(found).astype(bool)
-    is_rare = np.isin(np.arange(atlas.NUM_LABELS), tables.rarest_classes(found.out))
+    is_rare = np.isin(np.arange(atlas.NUM_LABELS), found.rarest)
     cases = {"all": labels | preds, "missed": labels & ~preds, "false": preds & ~labels, "right": labels & preds}
     cases["rare"] = labels & is_rare
     if error not in cases:
@@ -131,7 +137,8 @@ def worst(found: Found, part: str, label: int = ANY, number: int = 24) -> pd.Dat
     """The mistakes of which the network was most sure: one row per image and wrong class, the surest first.
 
     How sure is measured on the logit scale, from the class's threshold to the probability, on the wrong side of it: so
-    a miss of a rare class and a false common one can be compared.
+    a miss of a rare class and a false common one can be compared. A false label that fills an empty image is below its
+    threshold, and counts as not sure at all (below 0).
 
     Returns: row, Id, class (its number), error (missed or false), probability, threshold, sure.
     """
@@ -148,7 +155,8 @@ def worst(found: Found, part: str, label: int = ANY, number: int = 24) -> pd.Dat
 
 def name_errors(found: Found, row: int) -> str:
     """What is right, missed and false about one image, in words."""
-    labels, preds = found.labels[row].astype(bool), predict(found)[row].astype(bool)
+    labels = found.labels[row].astype(bool)
+    preds = thresholds.apply(found.probs[[row]], found.thresholds, found.fill_empty)[0].astype(bool)
     kinds = {"": labels & preds, "missed: ": labels & ~preds, "false: ": preds & ~labels}
     return "; ".join(word + name_labels(is_it) for word, is_it in kinds.items() if is_it.any())
 
@@ -235,22 +243,29 @@ def can_explain(found: Found) -> bool:
     return found.images is not None and (store.run_folder(found.out, found.run) / "model.keras").exists()
 
 
-def heat_maps(found: Found, rows: np.ndarray, label: int) -> np.ndarray:
-    """Where the network looks for one class in some images: Grad-CAM, float32 (len(rows), S, S), each of sum 1.
+def heat_maps(found: Found, images: np.ndarray, label: int) -> np.ndarray:
+    """Where the network looks for one class in images (N, S, S, 4): Grad-CAM, float32 (N, S, S), each of sum 1.
 
     Its maps have an eighth of the image's side at least: the last ones of ResNet18 are 3 x 3 for 96 pixels.
     """
     from hpa_lib.training import explain  # Keras takes seconds to import
 
-    images = images_of(found, rows)
-    return explain.METHODS["Grad-CAM, finer maps"](_load_model(found.out, found.run), images, np.full(len(rows), label))
+    return explain.grad_cam(_load_model(found.out, found.run), images, label, side=images.shape[1] // 8)
 
 
 def localise(found: Found, images: np.ndarray, labels: np.ndarray, masks: np.ndarray, covered: int) -> pd.DataFrame:
-    """How much of the network's explanations is on structures that are known; see ``training.explain.localise``."""
+    """``training.explain.localise`` of the network, with the columns ``run`` and ``digest`` (``store.digest_runs``)."""
     from hpa_lib.training import explain
 
-    return explain.localise(_load_model(found.out, found.run), images, labels, masks, covered).assign(run=found.run)
+    table = explain.localise(_load_model(found.out, found.run), images, labels, masks, covered)
+    return table.assign(run=found.run, digest=store.digest_runs(found.out, [found.run])[found.run])
+
+
+def um_per_px(found: Found) -> float:
+    """Micrometres per pixel of the cached images, 0 where they are not known (real data, no images)."""
+    if found.images is None or not found.drawn:
+        return 0.0
+    return found.drawn["um_per_px"] * found.drawn["size"] / found.images.shape[1]
 
 
 @functools.lru_cache(maxsize=1)

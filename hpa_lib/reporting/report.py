@@ -205,18 +205,22 @@ def ensembles(found: dict) -> page.Section:
 
 def explanations(found: dict) -> page.Section:
     """Whether a network looks at the structures, where notebook 08 has measured it."""
-    title, made_from = "Where the network looks", "tables/localisation.csv"
-    if not (found["out"] / made_from).exists():
+    title, out, name = "Where the network looks", found["out"], "tables/localisation.csv"
+    if not (out / name).exists():
         return page.Section(title, "Not measured in this run set: notebook 08 does it on synthetic data.", [])
-    table = store.load_table(found["out"], made_from)
+    table = store.load_table(out, name)
+    run, digest = table.loc[0, ["run", "digest"]]
+    if run not in found["results"] or store.digest_runs(out, [run])[run] != digest:
+        return page.Section(title, f"Measured on another state of the run {run}: run notebook 08 again.", [])
     counts = pd.crosstab(table["method"], table["verdict"]).rename_axis(columns=None).reset_index()
     text = (
-        f"Of how many classes the heat maps of {table['run'].iloc[0]} are on the true structure: more of them than by "
-        "chance and than with random weights, by 95 % intervals, on new synthetic fields."
+        f"The table counts the classes for which more of the heat maps of {run} is on the true structure than chance "
+        "and the same network with random weights put there, by 95 % intervals, on new synthetic fields."
     )
+    made_from = [name, f"runs/{run}/result.json"]
     items = [
-        page.Item("report_localisation", "Classes by method and verdict.", [made_from], counts),
-        page.Item("explore_localisation", "The share of the heat maps on each class's structure.", [made_from]),
+        page.Item("report_localisation", "Classes by method and verdict.", made_from, counts),
+        page.Item("explore_localisation", "The share of the heat maps on each class's structure.", made_from),
     ]
     return page.Section(title, text, items)
 

@@ -94,10 +94,12 @@ def rare_shares(found: dict) -> pd.DataFrame:
     Columns: network, true (of the true labels), without, with (of those predicted without and with class weights),
     gain with its 95 % interval (low, high), runs.
     """
-    labels = next(iter(found["judged"].values()))["labels"]
-    true, rows = labels[:, found["rarest"]].sum() / labels.sum(), []
+    rows = []
     for network in found["study"]["class_weights"]:
-        row = {"network": found["study"]["classifiers"][network]["name"], "true": true}
+        row = {"network": found["study"]["classifiers"][network]["name"], "true": np.nan}
+        for run in verdicts.find_twins(found, network)["run_before"][:1]:
+            labels = found["judged"][run]["labels"]
+            row["true"] = labels[:, found["rarest"]].sum() / labels.sum()
         rows.append(row | found["gains"][f"rare_{network}"])
     return pd.DataFrame(rows).rename(columns={"before": "without", "after": "with"})
 

@@ -72,7 +72,8 @@ def find_united(found: dict) -> list[str]:
     scores = {run: scores[member] for member, runs in members.items() for run in runs}
     runs = found["networks"].assign(score=found["networks"]["run"].map(scores)).dropna(subset="score")
     runs = runs.sort_values("score", ascending=False, kind="stable")
-    runs = runs[runs["fold"].isin(runs["fold"][:1])]  # without a hold-out, another fold is validated on other images
+    if found["judged_on"] == "validation":  # another fold is validated on other images
+        runs = runs[runs["fold"].isin(runs["fold"][:1])]
     return list(runs.drop_duplicates("model")["run"][:2])
 
 

@@ -15,7 +15,8 @@ from hpa_lib.figures import explanations, micrographs, views
 from hpa_lib.reporting import explore, label_statistics
 
 PAGE = 24  # thumbnails
-SMALL, LARGE = "104px", "330px"
+THUMBNAIL = 104  # pixels
+SMALL, LARGE = f"{THUMBNAIL}px", "330px"
 WORST = "the surest mistake first"
 SLIDER = {"continuous_update": False, "layout": {"width": "300px"}, "style": {"description_width": "80px"}}
 CHOICE = {"layout": {"width": "300px"}, "style": {"description_width": "80px"}}
@@ -44,8 +45,9 @@ def explorer(found: explore.Found, label: int = explore.ANY, um_per_px: float = 
     view.ask.on_click(lambda _: _show_heat_map(view))
     for place, button in enumerate(view.buttons):
         button.on_click(lambda _, place=place: _open(view, place))
+    box = _arrange(view)
     _choose(view)
-    return _arrange(view)
+    return box
 
 
 def _add_choices(view: SimpleNamespace, label: int) -> None:
@@ -58,7 +60,7 @@ def _add_choices(view: SimpleNamespace, label: int) -> None:
     view.label = _mark(ipywidgets.Dropdown(options=classes, value=label, description="class", **CHOICE), "class")
     view.label_set = ipywidgets.Dropdown(options=[("any", "any"), *names], description="label set", **CHOICE)
     view.error = _mark(ipywidgets.Dropdown(options=explore.ERRORS, description="show", **CHOICE), "error")
-    view.order = ipywidgets.Dropdown(options=["as stored", WORST], description="order", **CHOICE)
+    view.order = _mark(ipywidgets.Dropdown(options=["as stored", WORST], description="order", **CHOICE), "order")
     view.page = ipywidgets.BoundedIntText(1, 1, 1, description="page", **CHOICE)
     view.threshold = _mark(
         ipywidgets.FloatSlider(0.5, min=0, max=1, step=0.005, readout_format=".3f", **SLIDER), "threshold"
@@ -111,6 +113,7 @@ def _choose(view: SimpleNamespace) -> None:
     view.page.value = 1
     _show_page(view)
     _show_scores(view)
+    view.opened.layout.display = None if len(view.rows) else "none"
     if len(view.rows):
         _open(view, 0)
 
@@ -122,14 +125,19 @@ def _list_images(view: SimpleNamespace) -> None:
     view.rows = explore.select(view.found, part, label, **chosen)
     if view.order.value == WORST:
         surest = explore.worst(view.found, part, label, view.found.labels.size)["row"].drop_duplicates()
-        view.rows = surest[surest.isin(view.rows)].to_numpy()
+        surest = surest[surest.isin(view.rows)].to_numpy(int)
+        view.rows = np.concatenate([surest, view.rows[~np.isin(view.rows, surest)]])  # images without a mistake last
     view.page.max = max(-(-len(view.rows) // PAGE), 1)
     view.count.value = f"{len(view.rows)} images"
 
 
-def _render(view: SimpleNamespace, row: int) -> np.ndarray:
-    """The picture of one image with the chosen colours, channels, brightness and gamma, (S, S, 3) in 0..1."""
+def _render(view: SimpleNamespace, row: int, size: int = 0) -> np.ndarray:
+    """The picture of one image with the chosen colours, channels, brightness and gamma, (S, S, 3) in 0..1.
+
+    Of a large image that is shown with ``size`` pixels every second (third, ...) pixel is enough.
+    """
     image = explore.images_of(view.found, row)
+    image = image[:: max(len(image) // size, 1), :: max(len(image) // size, 1)] if size else image
     light = [box.value * slider.value for box, slider in zip(view.shown, view.brightness, strict=True)]
     gamma = [slider.value for slider in view.gamma]
     return micrographs.to_rgb(image, micrographs.LOOKS[view.look.value], brightness=light, gamma=gamma)
@@ -146,13 +154,14 @@ def _show_page(view: SimpleNamespace) -> None:
         row, button.layout.display = view.shown_rows[place], None
         button.description, button.tooltip = found.ids[row], explore.name_errors(found, row)
         if found.images is not None:
-            _set(thumbnail, micrographs.encode_png(_render(view, row)))
+            _set(thumbnail, micrographs.encode_png(_render(view, row, THUMBNAIL)))
 
 
 def _show_pictures(view: SimpleNamespace) -> None:
-    """All that is drawn with the chosen colours: the page and the open image."""
+    """All that is drawn with the chosen colours: the page, the open image and those most alike to it."""
     _show_page(view)
     _show_picture(view)
+    _show_alike(view)
 
 
 def _open(view: SimpleNamespace, place: int) -> None:
@@ -167,7 +176,8 @@ def _open(view: SimpleNamespace, place: int) -> None:
 def _show_bars(view: SimpleNamespace) -> None:
     found, row = view.found, view.row
     view.title.value = f"<b>{found.ids[row]}</b><br>{explore.name_errors(found, row)}"
-    _set(view.bars, views.encode_png(views.answer(found.labels[row], found.probs[row], found.thresholds)))
+    fig = views.answer(found.labels[row], found.probs[row], found.thresholds, synthetic=found.is_synthetic)
+    _set(view.bars, views.encode_png(fig))
 
 
 def _show_picture(view: SimpleNamespace) -> None:
@@ -188,7 +198,7 @@ def _show_alike(view: SimpleNamespace) -> None:
     for image, row, distance in zip(view.alike, rows, distances, strict=False):
         lines.append(f"{distance:.3f} {explore.name_labels(found.labels[row])}")
         if found.images is not None:
-            _set(image, micrographs.encode_png(_render(view, row)))
+            _set(image, micrographs.encode_png(_render(view, row, THUMBNAIL)))
     view.similar.value = "<br>".join(lines)
 
 
@@ -213,7 +223,8 @@ def _show_scores(view: SimpleNamespace) -> None:
     view.numbers.value = " &nbsp; ".join(
         f"{views.NAMES.get(name, name)} <b>{value:.3f}</b>" for name, value in scores.items()
     )
-    fig = views.threshold_curve(view.table, view.found.thresholds[label], label, explore.PARTS[part])
+    at = (view.found.thresholds[label], label, explore.PARTS[part], view.found.is_synthetic)
+    fig = views.threshold_curve(view.table, *at)
     _set(view.curve, views.encode_png(fig))
 
 
@@ -222,9 +233,10 @@ def _show_heat_map(view: SimpleNamespace) -> None:
     found, label = view.found, view.label.value
     label = int(found.probs[view.row].argmax()) if label == explore.ANY else label
     view.note.value = "the network is asked ..."
-    heat = explore.heat_maps(found, np.array([view.row]), label)[0]
+    heat = explore.heat_maps(found, explore.images_of(found, np.array([view.row])), label)[0]
     _set(view.heat, micrographs.encode_png(explanations.overlay(explore.images_of(found, view.row), heat)))
-    view.note.value = f"Grad-CAM for {atlas.LABELS[label]}: red is where the network looks"
+    seen = "red is where the network looks" if heat.any() else "nothing in the image speaks for it"
+    view.note.value = f"Grad-CAM for {atlas.LABELS[label]}: {seen}"
 
 
 def _arrange(view: SimpleNamespace) -> ipywidgets.VBox:
@@ -237,4 +249,5 @@ def _arrange(view: SimpleNamespace) -> ipywidgets.VBox:
     top = rows([choices, scores, columns([view.look, *channels])], layout={"flex_flow": "row wrap"})
     looked_at = [columns([view.picture, view.scale, view.ask]), view.bars, columns([view.heat, view.note])]
     image = rows(looked_at, layout={"flex_flow": "row wrap"})
-    return _mark(columns([top, grid, view.title, image, view.similar, rows(view.alike)]), "explorer")
+    view.opened = _mark(columns([view.title, image, view.similar, rows(view.alike)]), "opened")
+    return _mark(columns([top, grid, view.opened]), "explorer")

@@ -4,6 +4,8 @@ A map is float32 (S, S), not negative, and its sum is 1; where nothing speaks fo
 TensorFlow and JAX are named here for the gradient alone.
 """
 
+import functools
+
 import keras
 import numpy as np
 import pandas as pd
@@ -36,8 +38,7 @@ def grad_cam(model: keras.Model, images: np.ndarray, labels: np.ndarray | int, s
     Raises:
         ValueError: a label that the network does not have, or no feature map of this side.
     """
-    labels, features = _check(model, images, labels), _last_feature_map(model, side)
-    backbone, head = keras.Model(model.inputs[0], features), keras.Model(features, model.outputs[0])
+    labels, (backbone, head) = _check(model, images, labels), _split(model, side)
     maps = np.empty(images.shape[:3], np.float32)
     for start in range(0, len(images), BATCH):
         part = slice(start, start + BATCH)
@@ -96,27 +97,32 @@ METHODS = {  # what ``localise`` judges: name -> function of model, images and l
 
 
 def localise(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, masks: np.ndarray, covered: int = 8, seed: int = 0
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, masks: np.ndarray, covered: int = 8, seed: int = 1000
 ) -> pd.DataFrame:
     """How much of the explanations is on the true structure, per class and method, against two controls.
 
     The mass of a map is its sum over the mask. By chance it would be the mask's share of the image, and a map without
-    evidence counts as that. The other control is the same network with random weights: what its maps reach is owed to
-    the layers, not to training (Adebayo et al. 2018). Intervals are Student's, 95 % over the fields, so few fields give
-    wide ones; of 28 classes about one passes by luck.
+    evidence counts as that. The other control is the same network with random weights, drawn once: what its maps reach
+    is owed to the layers, not to training (Adebayo et al. 2018). Intervals are Student's, 95 % over the fields, so few
+    fields give wide ones; of 28 classes about one passes either control by luck.
 
     Args:
         model: the trained network.
         images: uint8 (N, S, S, 4), several fields of each class.
         labels: int (N,), the class that is explained in each field.
         masks: bool (N, S, S), where that class's structure is.
-        covered: fields of each class for occlusion, which takes 36 predictions per field.
-        seed: of the random weights; it seeds Keras, NumPy and Python for the whole process.
+        covered: fields of each class for occlusion, which takes about 40 predictions per field.
+        seed: of the random weights, one that no run started from; it seeds Keras, NumPy and Python as a whole.
 
     Returns:
         One row per class and method: ``label``, ``name``, ``method``, ``images`` (how many); ``chance``; with ``_low``
         and ``_high`` each ``mass``, ``random`` and the paired ``over_random`` and ``over_chance``; ``verdict``.
+
+    Raises:
+        ValueError: ``covered`` is not 1 or more.
     """
+    if covered < 1:
+        raise ValueError(f"covered {covered}: use at least 1 field per class")
     labels = _check(model, images, labels)
     keras.utils.set_random_seed(seed)
     untrained = keras.models.clone_model(model)
@@ -161,8 +167,15 @@ def _check(model: keras.Model, images: np.ndarray, labels: np.ndarray | int) -> 
     return labels
 
 
+@functools.lru_cache(maxsize=4)
+def _split(model: keras.Model, side: int) -> tuple[keras.Model, keras.Model]:
+    """The network up to its last feature map of at least this side, and the rest; they share its weights."""
+    features = _last_feature_map(model, side)
+    return keras.Model(model.inputs[0], features), keras.Model(features, model.outputs[0])
+
+
 def _last_feature_map(model: keras.Model, side: int):
-    """The last tensor (N, H, W, K) of this side that all later layers depend on and that is no copy of another."""
+    """The last tensor (N, H, W, K) of at least this side that all later layers need and that is no copy of another."""
     numbers = {layer.name: number for number, layer in enumerate(model.layers)}
     earliest = len(numbers)  # the first layer that a later one reads: nothing may lead past the map
     for layer in reversed(model.layers):

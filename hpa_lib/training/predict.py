@@ -43,10 +43,7 @@ def predict_probs(model: keras.Model, images: np.ndarray, rows: np.ndarray, turn
     Raises:
         ValueError: ``turns`` out of range.
     """
-    if not 1 <= turns <= 8:
-        raise ValueError(f"turns {turns}: use 1 to 8 turns")
-    views = [predict_logits(model, images, rows, turn=turn) for turn in range(turns)]
-    return calibration.sigmoid(np.mean(views, axis=0)).astype(np.float32)
+    return _average(predict_logits(model, images, rows), model, images, rows, turns)
 
 
 def predict_embeddings(
@@ -59,8 +56,17 @@ def predict_embeddings(
 
     Returns:
         Probabilities float32 (M, 28) and the input of the layer ``logits``, float16 (M, F), of the unturned images.
+
+    Raises: as ``predict_probs``.
     """
     both = keras.Model(model.input, [model.output, model.get_layer("logits").input])
-    views = [_predict(both, images, rows, 64, turn) for turn in range(turns)]
-    probs = calibration.sigmoid(np.mean([logits for logits, _ in views], axis=0)).astype(np.float32)
-    return probs, views[0][1].astype(np.float16)
+    unturned, embeddings = _predict(both, images, rows, 64, 0)
+    return _average(unturned, model, images, rows, turns), embeddings.astype(np.float16)
+
+
+def _average(unturned: np.ndarray, model: keras.Model, images: np.ndarray, rows: np.ndarray, turns: int) -> np.ndarray:
+    """The probabilities of ``predict_probs``, given the logits of the unturned images."""
+    if not 1 <= turns <= 8:
+        raise ValueError(f"turns {turns}: use 1 to 8 turns")
+    views = [unturned, *(predict_logits(model, images, rows, turn=turn) for turn in range(1, turns))]
+    return calibration.sigmoid(np.mean(views, axis=0)).astype(np.float32)

@@ -221,3 +221,9 @@ def test_ties_are_shared_whatever_the_bias_of_the_resamples():
         assert 0.2 < ties < 0.5 and pair["share_better"] <= 1 - ties / 2 + 1e-9
         shares = bootstrap.win_shares(labels, {"preds": preds, "wrong": wrong}, draws=200, seed=seed)
         assert shares["wrong"] >= ties / 2 - 1e-9
+
+
+def test_images_without_a_group_are_one_group_and_count():
+    labels, preds = np.eye(4, 28, dtype=np.uint8), np.eye(4, 28, dtype=np.uint8)
+    counts = bootstrap.resample(labels, preds, np.array(["a", "b", np.nan, np.nan], object), 50, 0)
+    assert counts[0].sum(axis=1).max() > 2, "the two images without a group are drawn too"

@@ -98,3 +98,22 @@ def test_a_taken_name_is_kept_unless_asked(run_set, table, tmp_path, capsys):
     assert (run_set / "runs" / "densenet-rgby-none" / "probs_val.npz").read_bytes() != before
     assert __main__.main(["add-run", "x", str(path), "--out", str(run_set), "--fold", "9"]) == 2
     assert "fold 9 has no images: use one of 0, 1" in capsys.readouterr().err
+
+
+def test_a_replaced_network_leaves_nothing_of_itself(run_set, table, tmp_path):
+    folder = run_set / "runs" / "densenet-rgby-none"
+    for name in ("model.keras", "embeddings_val.npz", "history.csv"):
+        (folder / name).write_bytes(b"the network's")
+    foreign_runs.add(run_set, "densenet-rgby-none", write(tmp_path, table), replace=True)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "probs_holdout.npz",
+        "probs_test.npz",
+        "probs_val.npz",
+        "result.json",
+    ]
+
+
+def test_without_a_holdout_notebook_06_finds_an_empty_part(table, tmp_path):
+    fake_runs.write_out(tmp_path / "out", tmp_path / "data", num_images=120, holdout=0)
+    assert "holdout" not in foreign_runs.add(tmp_path / "out", "resnet50", write(tmp_path, table))
+    assert store.load_probs(tmp_path / "out", "resnet50", "holdout")[1].shape == (0, 28)

@@ -157,3 +157,10 @@ def test_images_and_embeddings_belong_to_their_ids(tmp_path, tiny_dataset):
     ids, probs = store.load_probs(out, RUN, "val")
     store.save_probs(out, RUN, "val", ids[::-1], probs[::-1])
     assert explore.load(out, RUN).embeddings is None, "left by an earlier run of this name"
+
+
+def test_the_scale_follows_from_how_the_images_were_drawn(found):
+    assert explore.um_per_px(found) == 0, "no images"
+    cached = found._replace(images=np.zeros((1, 64, 64, 4), np.uint8), drawn={"size": 128, "um_per_px": 0.64})
+    assert explore.um_per_px(cached) == pytest.approx(1.28)
+    assert explore.um_per_px(cached._replace(drawn={})) == 0, "real data"

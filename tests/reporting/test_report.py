@@ -14,6 +14,7 @@ from hpa_lib.reporting import report, study
 
 HEADINGS = ["Data", "Preprocessing", "Models", "Experiment A: three classifiers", "Experiment B1: class weights"]
 HEADINGS += ["Experiment B2: thresholds", "Experiment C: ensembles", "Where the network looks", "Conclusion"]
+LOOKED_AT = "densenet-rgby-sqrt"
 RUNS = {"densenet-rgby-none": 0.9, "densenet-rgby-sqrt": 1.0, "trees-rgby-none": 1.5}
 
 
@@ -40,8 +41,9 @@ def write_out(folder, holdout=0.2):
 def out(tmp_path_factory):
     folder = write_out(tmp_path_factory.mktemp("report"))
     verdicts = ["on the structure", "on the structure", "not told from chance"]
+    digest = {"digest": store.digest_runs(folder, [LOOKED_AT])[LOOKED_AT]}
     localisation = pd.DataFrame({"method": ["Grad-CAM", "occlusion", "occlusion"], "verdict": verdicts})
-    store.save_table(folder, "tables/localisation.csv", localisation.assign(run="densenet-rgby-sqrt"))
+    store.save_table(folder, "tables/localisation.csv", localisation.assign(run=LOOKED_AT, **digest))
     report.write(folder, bootstrap=50)
     return folder
 
@@ -58,7 +60,10 @@ def test_explanations_are_counted_by_verdict_where_they_were_measured(out, tmp_p
     assert "densenet-rgby-sqrt" in section.text
     counts = section.items[0].table.set_index("method")
     assert counts.loc["occlusion"].to_dict() == {"on the structure": 1, "not told from chance": 1}
-    section = report.explanations({"out": tmp_path})
+    store.save_table(tmp_path, "tables/localisation.csv", store.load_table(out, "tables/localisation.csv"))
+    section = report.explanations({"out": tmp_path, "results": {}})
+    assert "run notebook 08 again" in section.text and not section.items
+    section = report.explanations({"out": tmp_path / "empty"})
     assert section.text.startswith("Not measured") and not section.items
 
 

@@ -106,3 +106,19 @@ def test_a_redrawn_page_leaves_no_figure_open(found):
     look = find(widgets.explorer(found), "look")[0]
     look.value = "magenta and green"
     assert plt.get_fignums() == before
+
+
+def test_an_order_leaves_no_image_out(found):
+    box = widgets.explorer(found, 2)
+    find(box, "error")[0].value = "right"
+    before = find(box, "count")[0].value
+    find(box, "order")[0].value = widgets.WORST
+    assert find(box, "count")[0].value == before != "0 images", "images that are right come last"
+
+
+def test_an_empty_selection_shows_no_image(found):
+    never = found._replace(probs=np.zeros_like(found.probs), fill_empty=False, thresholds=np.full(28, 0.5))
+    box = widgets.explorer(never)
+    assert find(box, "opened")[0].layout.display is None
+    find(box, "error")[0].value = "false"
+    assert find(box, "opened")[0].layout.display == "none"

@@ -1,5 +1,6 @@
 """The masks say where each label's structure is, and asking for them changes no image."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -50,3 +51,17 @@ def test_no_data_set_holds_a_fresh_field():
 def test_a_structure_that_the_frame_does_not_show_is_refused():
     with pytest.raises(ValueError, match="Centrosome not visible in a field of 16 px: choose a larger size"):
         hpa_synth.draw_with_masks(0, 0, [19], 16, 0.64)
+
+
+def test_reduced_fields_are_those_that_a_smaller_cache_holds():
+    images, found = hpa_synth.fresh_fields(25, 2, 128, 0.64)
+    smaller, masks_found = hpa_synth.fresh_fields(25, 2, 128, 0.64, reduced=64)
+    expected = [cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA) for image in images]
+    assert np.array_equal(smaller, expected) and masks_found.shape == (2, 64, 64)
+    assert masks_found.mean() == pytest.approx(found.mean(), rel=0.05)
+
+
+def test_the_scale_is_read_from_the_card(tmp_path):
+    assert hpa_synth.read_scale(tmp_path) == {}
+    hpa_synth.write_dataset(tmp_path / "synthetic-smoke", profile="smoke", images=28, workers=1)
+    assert hpa_synth.read_scale(tmp_path / "synthetic-smoke") == {"size": 64, "um_per_px": 0.9}

@@ -181,3 +181,11 @@ def test_jax_gives_the_same_map(tmp_path):
     expected = np.stack([explain.grad_cam(model, images, np.array([0, 25, 27]), side) for side in (1, 8)])
     assert expected.any(axis=(2, 3)).sum() >= 4
     np.testing.assert_allclose(np.load(tmp_path / "maps.npy"), expected, rtol=1e-4, atol=1e-4 * expected.max())
+
+
+def test_no_field_is_no_verdict():
+    images, masks = planted(2)
+    with pytest.raises(ValueError, match="covered 0: use at least 1 field"):
+        explain.localise(looks_at(channel=1), images, np.full(2, LABEL), masks, covered=0)
+    table = explain.localise(looks_at(channel=1), images[:1], np.full(1, LABEL), masks[:1])
+    assert (table["over_chance_low"] < 0).all() and set(table["verdict"]) == {"not told from chance"}, "of one field"

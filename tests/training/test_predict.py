@@ -45,3 +45,7 @@ def test_embeddings_are_those_of_the_unturned_image():
 def test_turns_out_of_range_are_refused():
     with pytest.raises(ValueError, match="use 1 to 8 turns"):
         predict.predict_probs(corner_model(), IMAGES, np.arange(2), turns=9)
+    inputs = keras.Input((12, 12, 4), dtype="uint8")
+    model = keras.Model(inputs, keras.layers.Dense(28, name="logits")(corner_model()(inputs)))
+    with pytest.raises(ValueError, match="use 1 to 8 turns"):
+        predict.predict_embeddings(model, IMAGES, np.arange(2), turns=0)
