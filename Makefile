@@ -25,7 +25,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(STAMP)  ## the whole study on the synthetic default data, fourteen minutes on two idle cores
+demo: $(STAMP)  ## the whole study on the synthetic default data, eleven minutes on two idle cores
 	$(BIN)/hpa run --profile demo
 
 test: $(STAMP)  ## the fast tests
