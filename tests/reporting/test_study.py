@@ -234,7 +234,8 @@ def test_a_single_network_has_none_to_be_united_with(stories):
     assert verdicts.find_united(one_kind) == ["resnet18-rgby-none"]
     assert np.isnan(verdicts.measure(one_kind)["ensemble"]["gain"])
     other_fold = networks.assign(fold=[0, 1, 1, 1, 1, 1])
-    assert len(verdicts.find_united(found | {"networks": other_fold})) == 1
+    assert len(verdicts.find_united(found | {"networks": other_fold})) == 2, "judged on the same hold-out"
+    assert len(verdicts.find_united(found | {"networks": other_fold, "judged_on": "validation"})) == 1
 
 
 def test_no_score_takes_part_in_which_run_represents_a_network(stories):
