@@ -60,9 +60,12 @@ def test_explanations_are_counted_by_verdict_where_they_were_measured(out, tmp_p
     assert "densenet-rgby-sqrt" in section.text
     counts = section.items[0].table.set_index("method")
     assert counts.loc["occlusion"].to_dict() == {"on the structure": 1, "not told from chance": 1}
-    store.save_table(tmp_path, "tables/localisation.csv", store.load_table(out, "tables/localisation.csv"))
-    section = report.explanations({"out": tmp_path, "results": {}})
-    assert "run notebook 08 again" in section.text and not section.items
+    found, table = report.load(out, bootstrap=50), store.load_table(out, "tables/localisation.csv")
+    copy = shutil.copytree(out, tmp_path / "copy")
+    for change in ({"digest": "of an earlier training"}, {"run": "removed"}):
+        store.save_table(copy, "tables/localisation.csv", table.assign(**change))
+        section = report.explanations(found | {"out": copy})
+        assert "run notebook 08 again" in section.text and not section.items
     section = report.explanations({"out": tmp_path / "empty"})
     assert section.text.startswith("Not measured") and not section.items
 
