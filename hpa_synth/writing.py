@@ -22,7 +22,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from hpa_lib import atlas, store
 from hpa_lib.data import parallel
@@ -188,9 +187,7 @@ def _draw_all(out, jobs, settings, seed, workers, progress) -> None:
     workers = min(workers or parallel.count_cores(), max(1, len(missing) // CHUNK))
     task = partial(_draw_chunk, out, settings.size, settings.um_per_px, seed)
     with (
-        tqdm(
-            total=len(jobs), initial=len(jobs) - len(missing), unit="image", mininterval=0.5, disable=not progress
-        ) as bar,
+        parallel.bar(total=len(jobs), initial=len(jobs) - len(missing), unit="image", show=progress) as bar,
         contextlib.closing(parallel.run(task, chunks, workers)) as run,
     ):
         for drawn in run:

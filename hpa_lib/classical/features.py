@@ -11,7 +11,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from hpa_lib import atlas, store
 from hpa_lib.data import cache, parallel
@@ -165,7 +164,7 @@ def measure(images: np.ndarray, workers: int | None = None, progress: bool = Tru
     length = max(1, 2**22 // images[:1].nbytes)
     pieces = (np.ascontiguousarray(images[start : start + length]) for start in range(0, len(images), length))
     workers, measured = min(workers or parallel.count_cores(), 1 + len(images) // 200), []
-    with tqdm(total=len(images), desc="features", unit="image", mininterval=2, disable=not progress) as bar:
+    with parallel.bar(total=len(images), desc="features", unit="image", show=progress) as bar:
         for values in parallel.run(_measure_piece, pieces, workers):
             measured.append(values)
             bar.update(len(values))

@@ -14,10 +14,8 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from tqdm import tqdm
-
 from hpa_lib import atlas, store
-from hpa_lib.data import csv_rows
+from hpa_lib.data import csv_rows, parallel
 
 MAX_BYTES = 200 * 2**30  # unpacked; the competition's PNGs are 14 GB
 MAX_RATIO = 200  # unpacked / packed bytes of one file; real PNGs have about 1
@@ -154,7 +152,7 @@ def _unpack(members: dict, folder: Path, progress: bool) -> None:
     if progress and total:
         print(f"{names}: {total / 1e9:.1f} GB go to {folder}, where {free / 1e9:.1f} GB are free")
     for archive, files in missing.items():
-        bar = tqdm(files.items(), desc=archive.name, unit="file", mininterval=2, disable=not progress)
+        bar = parallel.bar(files.items(), desc=archive.name, unit="file", show=progress)
         with _open(archive) as opened:
             for name, info in bar:
                 store.write_atomic(folder / name, functools.partial(_copy, opened, info))

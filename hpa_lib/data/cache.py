@@ -16,7 +16,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from hpa_lib import store
 from hpa_lib.data import image_files, kaggle, parallel, png
@@ -181,7 +180,7 @@ def _fill(partial: Path, data: Path, manifest: dict, workers: int, progress: boo
     length = max(1, min(CHUNK_BYTES, BLOCK_BYTES) // (4 * size * size))  # images
     chunks = [(start, ids[start : start + length]) for start in range(done, len(ids), length)]
     workers = min(workers, 1 + _count_pixels(data, part, ids[done:]) // WORTH_A_PROCESS, max(1, len(chunks)))
-    bar = tqdm(total=len(ids), initial=done, desc=f"cache {part}", unit="image", mininterval=2, disable=not progress)
+    bar = parallel.bar(total=len(ids), initial=done, desc=f"cache {part}", unit="image", show=progress)
     source = (data, part, size, manifest["channels_missing"])
     task = functools.partial(_write_chunk, partial / "images.npy", len(ids), source)
     results = contextlib.closing(parallel.run(task, chunks, workers))

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from hpa_lib.data import csv_rows, image_files, kaggle, layout, parallel
 from hpa_lib.data.kaggle import Finding
@@ -162,7 +161,7 @@ def _check_part(folder: Path, part: str, ids: list[str], look, workers: int | No
     chunks = [(part, ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
     workers = min(workers or parallel.count_cores(), 1 + len(ids) // WORTH_A_PROCESS)
     findings, shapes = [], {}
-    bar = tqdm(total=len(ids), desc=f"check {part}", mininterval=2, disable=not progress)
+    bar = parallel.bar(total=len(ids), desc=f"check {part}", unit="image", show=progress)
     with contextlib.closing(parallel.run(look, chunks, workers)) as results, bar:
         for chunk_findings, chunk_shapes in results:
             findings += chunk_findings

@@ -1,4 +1,7 @@
-"""One task over many jobs in processes of their own: results in order, a bounded number under way, none left behind."""
+"""One task over many jobs in processes of their own: results in order, a bounded number under way, none left behind.
+
+And the progress bar of whatever takes long.
+"""
 
 import collections
 import itertools
@@ -10,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 import cv2
+from tqdm import tqdm
 
 AHEAD = 4  # jobs per process that may be under way or wait for the caller
 
@@ -17,6 +21,18 @@ AHEAD = 4  # jobs per process that may be under way or wait for the caller
 def count_cores() -> int:
     """The cores this process may use (a batch system may lend fewer than the machine has)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def bar(items: Iterable | None = None, *, show: bool = True, **options) -> tqdm:
+    """A progress bar over ``items``, or of ``total`` steps; none where ``TQDM_DISABLE`` is set, as ``hpa run`` does.
+
+    Args:
+        items: what to go through; None for a bar that is updated by hand.
+        show: False for none.
+        options: of ``tqdm``, such as ``total``, ``desc``, ``unit``.
+    """
+    hidden = not show or os.environ.get("TQDM_DISABLE", "0") != "0"
+    return tqdm(items, disable=hidden, **{"mininterval": 2, **options})
 
 
 def run(task: Callable, jobs: Iterable, workers: int) -> Iterator:

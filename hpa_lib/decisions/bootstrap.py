@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from hpa_lib.data import parallel
 from hpa_lib.decisions import metrics
 
 LEVEL = 0.95  # the share of resamples inside every interval
@@ -191,7 +192,7 @@ def resample(
     totals = events.groupby(np.asarray(groups), dropna=False).sum().to_numpy()  # (G, 84)
     generator = np.random.default_rng(seed)
     blocks = []
-    for start in range(0, draws, BLOCK):
+    for start in parallel.bar(range(0, draws, BLOCK), desc="bootstrap", unit="block", delay=2, leave=False):
         times = _draw_times(generator, min(BLOCK, draws - start), len(totals))  # (block, G)
         blocks.append(times @ totals)
     return tuple(np.split(np.concatenate(blocks), 3, axis=1))

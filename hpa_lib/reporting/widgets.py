@@ -43,6 +43,7 @@ def explorer(found: explore.Found, label: int = explore.ANY, um_per_px: float = 
         widget.observe(lambda _: _show_pictures(view), "value")
     view.threshold.observe(lambda change: _move_threshold(view, change["new"]), "value")
     view.ask.on_click(lambda _: _show_heat_map(view))
+    view.ask_confused.on_click(lambda _: _show_confusion(view))
     for place, button in enumerate(view.buttons):
         button.on_click(lambda _, place=place: _open(view, place))
     box = _arrange(view)
@@ -86,7 +87,10 @@ def _add_pictures(view: SimpleNamespace) -> None:
     view.picture, view.heat = _mark(_image(LARGE), "picture"), _mark(_image(LARGE), "heat")
     view.bars, view.curve = _mark(_image("368px"), "bars"), _mark(_image("368px"), "curve")
     view.alike = [_image(SMALL) for _ in range(7)]
-    view.ask = _mark(ipywidgets.Button(description="Where does it look?", layout={"width": "200px"}), "ask")
+    view.confused = _mark(_image("700px"), "confused")
+    wide = {"layout": {"width": "200px"}}
+    view.ask = _mark(ipywidgets.Button(description="Where does it look?", **wide), "ask")
+    view.ask_confused = _mark(ipywidgets.Button(description="What is confused?", **wide), "ask-confused")
     view.ask.disabled = not explore.can_explain(view.found)
 
 
@@ -239,6 +243,13 @@ def _show_heat_map(view: SimpleNamespace) -> None:
     view.note.value = f"Grad-CAM for {atlas.LABELS[label]}: {seen}"
 
 
+def _show_confusion(view: SimpleNamespace) -> None:
+    """What is predicted in place of what is missed in the chosen part, with the thresholds in force."""
+    found, part = view.found, view.part.value
+    fig = views.confusion(explore.confusion(found, part), explore.PARTS[part], found.is_synthetic)
+    _set(view.confused, views.encode_png(fig))
+
+
 def _arrange(view: SimpleNamespace) -> ipywidgets.VBox:
     rows, columns = ipywidgets.HBox, ipywidgets.VBox
     channels = [rows(list(line)) for line in zip(view.shown, view.brightness, view.gamma, strict=True)]
@@ -250,4 +261,4 @@ def _arrange(view: SimpleNamespace) -> ipywidgets.VBox:
     looked_at = [columns([view.picture, view.scale, view.ask]), view.bars, columns([view.heat, view.note])]
     image = rows(looked_at, layout={"flex_flow": "row wrap"})
     view.opened = _mark(columns([view.title, image, view.similar, rows(view.alike)]), "opened")
-    return _mark(columns([top, grid, view.opened]), "explorer")
+    return _mark(columns([top, grid, view.opened, view.ask_confused, view.confused]), "explorer")

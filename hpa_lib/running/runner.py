@@ -150,7 +150,7 @@ def started_kernel(folder: Path, log: Path) -> Iterator[AsyncKernelManager]:
             connection_file=f"{private}/kernel.json",
         )
         environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
-        environment |= {"IPYTHONDIR": f"{private}/ipython", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        environment |= {"IPYTHONDIR": f"{private}/ipython", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "TQDM_DISABLE": "1"}
         try:
             options = {"stdout": stream, "stderr": stream, "extra_arguments": ["--HistoryManager.hist_file=:memory:"]}
             _wait(kernel.start_kernel(cwd=str(folder), env=environment, **options))

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from hpa_lib.data import parallel
 from hpa_lib.decisions import calibration
 from hpa_lib.training import augment
 
@@ -23,7 +24,8 @@ def predict_logits(model: keras.Model, images: np.ndarray, rows: np.ndarray, bat
 def _predict(model: keras.Model, images: np.ndarray, rows: np.ndarray, batch_size: int, turn: int) -> list[np.ndarray]:
     """Each output of the network, float32 (M, features)."""
     arrays = [np.empty((len(rows), output.shape[-1]), np.float32) for output in model.outputs]
-    for start in range(0, len(rows), batch_size):
+    starts = range(0, len(rows), batch_size)
+    for start in parallel.bar(starts, desc="predict", unit="batch", delay=2, leave=False):
         chunk = rows[start : start + batch_size]
         batch = augment.turn(images[chunk], turn)
         padded = np.concatenate([batch, np.repeat(batch[-1:], batch_size - len(chunk), axis=0)])  # one shape, one graph

@@ -70,3 +70,10 @@ def test_no_process_outlives_a_killed_parent(tmp_path):
     while members():
         assert time.monotonic() < deadline, "a worker lives on"
         time.sleep(0.1)
+
+
+def test_a_bar_is_quiet_where_it_was_asked_to_be(capsys, monkeypatch):
+    assert list(parallel.bar("abc", desc="shown")) == list("abc") and "shown" in capsys.readouterr().err
+    assert list(parallel.bar("abc", show=False)) == list("abc") and not capsys.readouterr().err
+    monkeypatch.setenv("TQDM_DISABLE", "1")  # as `hpa run` sets it for its notebooks
+    assert list(parallel.bar("abc", desc="hidden")) == list("abc") and not capsys.readouterr().err

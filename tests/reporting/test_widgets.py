@@ -122,3 +122,12 @@ def test_an_empty_selection_shows_no_image(found):
     assert find(box, "opened")[0].layout.display is None
     find(box, "error")[0].value = "false"
     assert find(box, "opened")[0].layout.display == "none"
+
+
+def test_confusions_follow_part_and_threshold(found):
+    box, pictures = widgets.explorer(found, int(found.labels.sum(axis=0).argmax())), set()
+    for name, value in (("part", "holdout"), ("threshold", 0.95), ("part", "val")):
+        find(box, name)[0].value = value
+        find(box, "ask-confused")[0].click()
+        pictures.add(bytes(find(box, "confused")[0].value))
+    assert len(pictures) == 3 and all(picture.startswith(b"\x89PNG") for picture in pictures)
