@@ -168,7 +168,7 @@ def test_without_imbalance_every_job_is_as_it_was():
 
 def test_profiles_can_be_resized():
     smaller = data_sets.find_profile("quick", 330, None, False)
-    assert (smaller.images, smaller.test_images, smaller.floor) == (330, 70, 6)
+    assert (smaller.images, smaller.test_images, smaller.floor) == (330, 60, 6)
     assert data_sets.find_profile("quick", None, 512, False).um_per_px == 0.32
     assert data_sets.find_profile("quick", None, 128, False).um_per_px == 0.64
     assert data_sets.find_profile("quick", None, None, True).dark_test == 0.51
