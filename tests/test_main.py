@@ -1,3 +1,4 @@
+import argparse
 import functools
 import hashlib
 import http.server
@@ -16,6 +17,7 @@ from throwaway import write_notebook
 
 import hpa_synth.__main__
 from hpa_lib import __main__, paths, store
+from hpa_lib.commands import run
 from hpa_lib.running import plan, profiles
 
 
@@ -414,3 +416,25 @@ def test_help_needs_no_heavy_import():
     script = "import sys; from hpa_lib import __main__ as m; m.make_parser().format_help(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not {"numpy", "cv2", "hpa_synth", "keras", "tensorflow", "papermill"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [("MAP", "umap", "'umap': use pca or tsne"), ("FIELDS", -1, "-1: use a number from 0"), ("COVERED", 0, "0: use a")],
+)
+def test_what_notebook_08_could_not_use_is_refused_before_it_starts(hpa, study, tmp_path, name, value, remedy):
+    (tmp_path / "out").mkdir()
+    refused(hpa(*study, "--only", "08", "-p", name, value), f"parameter {name} = {remedy}")
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("notebook", "again"), [("03_x", "goes on from the last finished epoch"), ("08_x", "runs it again")]
+)
+def test_an_interrupted_step_says_what_the_same_command_does(monkeypatch, capsys, tmp_path, notebook, again):
+    error = {"name": "Interrupted", "message": "stopped by Ctrl-C or a signal", "cell": "fit"}
+    entry = {"step": "a_step", "notebook": f"{notebook}.ipynb", "status": "interrupted", "error": error}
+    record = {"status": "interrupted", "last_step": "a_step", "steps": [entry]}
+    monkeypatch.setattr(run.runner, "run_plan", lambda *arguments: record)
+    assert run._execute([], tmp_path, argparse.Namespace(profile="demo", cell_timeout=None)) == 130
+    assert capsys.readouterr().err.strip().endswith(f": the same command {again}")

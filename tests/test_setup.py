@@ -113,7 +113,7 @@ def test_readmes_example_runs_as_printed(tmp_path, monkeypatch, capsys):
     """On a made-up run set of the name that the example uses."""
     (code,) = re.findall(r"```python\n(.*?thresholds\.tune.*?)```", read_readme(), re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    write_out(tmp_path / "outputs" / "demo", tmp_path / "data", {"resnet18-rgby-sqrt": 1.5}, num_images=400)
+    write_out(tmp_path / "outputs" / "demo", tmp_path / "data", {"resnet18-rgby-study": 1.5}, num_images=400)
     exec(compile(code, "README.md", "exec"), {})
     assert 0 < float(capsys.readouterr().out) < 1
 

@@ -10,6 +10,8 @@ from hpa_lib import paths, store
 from hpa_lib.data import kaggle
 from hpa_lib.running import plan, profiles, runner
 
+TRAINING = ("02", "03", "04")  # notebooks
+
 
 def run(options: argparse.Namespace) -> int:
     """Plan, then run the notebooks of a profile."""
@@ -94,7 +96,8 @@ def _execute(steps, out: Path, options: argparse.Namespace) -> int:
     error = stopped["error"]
     where = f"in cell {error['cell']}" if error["cell"] else "before its first cell"
     goes_on = record["status"] == "interrupted" or "was ended by" in error["message"]
-    remedy = ": the same command goes on from the last finished epoch" if goes_on else ""
+    again = "goes on from the last finished epoch" if stopped["notebook"][:2] in TRAINING else "runs it again"
+    remedy = f": the same command {again}" if goes_on else ""
     print(
         f"hpa: {stopped['step']} {record['status']} {where}: {error['name']}: {error['message']} "
         f"(see {out}/notebooks/{stopped['step']}.ipynb){remedy}",

@@ -26,7 +26,7 @@ def add(out: Path, name: str, path: Path, fold: int = 0, replace: bool = False) 
         name: of the run, such as ``resnet50-fastai``.
         path: a CSV table, see ``read``.
         fold: the fold that the model was not trained on and that validates it.
-        replace: write over a run of this name.
+        replace: write over a run of this name that was added too.
 
     Returns:
         Images per stored part: ``val``, and ``holdout`` and ``test`` where the run set has them.
@@ -37,6 +37,10 @@ def add(out: Path, name: str, path: Path, fold: int = 0, replace: bool = False) 
     folder, out, path = store.run_folder(out, name), Path(out), Path(path)
     if folder.exists() and not replace:
         raise ValueError(f"{out} has a run {name} already: give another name, or --replace to write over it")
+    if (folder / "model.keras").exists():
+        raise ValueError(
+            f"the run {name} of {out} is a trained network: give another name, or delete {folder} yourself"
+        )
     known, _, _, folds = store.load_split(out)
     description = store.load_json(out, "data/dataset.json")
     ids, probs = read(path)
@@ -54,7 +58,7 @@ def add(out: Path, name: str, path: Path, fold: int = 0, replace: bool = False) 
     for part, part_ids in wanted.items():
         problem = f"{part} images of {out} have no row in {path}"
         rows[part] = store.find_rows(ids, part_ids, problem, "give probabilities for all of them")
-    shutil.rmtree(folder, ignore_errors=True)  # also the network and the embeddings of the run that is written over
+    shutil.rmtree(folder, ignore_errors=True)  # until all parts are stored there is no run
     for part, part_ids in wanted.items():
         store.save_probs(out, name, part, part_ids, probs[rows[part]])
     store.save_json(out, f"runs/{name}/result.json", _make_record(out, name, path, fold, description))

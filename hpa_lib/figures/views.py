@@ -78,6 +78,8 @@ def _draw_probabilities(ax: plt.Axes, labels: np.ndarray, probs: np.ndarray, thr
     tick = {"marker": "|", "s": 60, "linewidths": 1.6, "color": style.COLORS["vermilion"], "zorder": 3}
     ax.scatter(thresholds, places, label="threshold", **tick)
     ax.set_yticks(places, atlas.LABELS, fontsize=7)
+    for label in np.flatnonzero(labels):  # seen also where the bar is too short
+        ax.get_yticklabels()[label].set(color=style.COLORS["green"], weight="bold")
     ax.set(xlim=(0, 1), ylim=(atlas.NUM_LABELS - 0.4, -0.6), xlabel="probability")
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=7, handlelength=1, columnspacing=1)
 

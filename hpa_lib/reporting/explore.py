@@ -45,6 +45,7 @@ class Found(NamedTuple):
 
 def load(out: Path, run: str = "") -> Found:
     """What is stored of ``run``, by default the best network; raises as ``choose_runs`` and ``thresholds.load``."""
+    out = Path(out)
     run = store.choose_runs(out, run or best_run(out))[0]
     stored = [part for part in PARTS if (store.run_folder(out, run) / f"probs_{part}.npz").exists()]
     pairs = [store.load_probs(out, run, part) for part in stored]
@@ -56,7 +57,7 @@ def load(out: Path, run: str = "") -> Found:
     data, rarest = store.load_json(out, "data/dataset.json"), tables.rarest_classes(out)
     answers = (ids, parts, labels, probs, *thresholds.load(out, run))
     seen = (images, rows, embeddings)
-    return Found(Path(out), run, *answers, *seen, data["synthetic"], data.get("drawn", {}), rarest)
+    return Found(out, run, *answers, *seen, data["synthetic"], data.get("drawn", {}), rarest)
 
 
 def best_run(out: Path) -> str:
@@ -96,9 +97,10 @@ def judged_part(found: Found) -> str:
 
 
 def describe(found: Found) -> str:
-    """One line: the run, how many images, and what is missing and therefore left out."""
+    """One line: the run, how many images, whose thresholds, and what is missing and therefore left out."""
     number = {name: (found.parts == part).sum() for part, name in PARTS.items()}
     text = f"run {found.run}: " + ", ".join(f"{count} {name} images" for name, count in number.items() if count)
+    text += " | thresholds: " + (".5 for all" if (found.thresholds == 0.5).all() else "those of notebook 05")
     lacks = {"no cached images": found.images is None, "no embeddings": found.embeddings is None}
     lacks["no network"] = not can_explain(found)
     missing = [name for name, is_missing in lacks.items() if is_missing]

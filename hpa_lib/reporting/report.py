@@ -212,14 +212,15 @@ def explanations(found: dict) -> page.Section:
     run, digest = table.loc[0, ["run", "digest"]]
     if run not in found["results"] or store.digest_runs(out, [run])[run] != digest:
         return page.Section(title, f"Measured on another state of the run {run}: run notebook 08 again.", [])
-    counts = pd.crosstab(table["method"], table["verdict"]).rename_axis(columns=None).reset_index()
+    counts = pd.crosstab(table["method"], table["verdict"]).rename_axis(columns=None)
+    counts.insert(0, "fields per class", table.groupby("method")["images"].min())
     text = (
         f"The table counts the classes for which more of the heat maps of {run} is on the true structure than chance "
         "and the same network with random weights put there, by 95 % intervals, on new synthetic fields."
     )
     made_from = [name, f"runs/{run}/result.json"]
     items = [
-        page.Item("report_localisation", "Classes by method and verdict.", made_from, counts),
+        page.Item("report_localisation", "Classes by method and verdict.", made_from, counts.reset_index()),
         page.Item("explore_localisation", "The share of the heat maps on each class's structure.", made_from),
     ]
     return page.Section(title, text, items)

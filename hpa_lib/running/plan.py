@@ -24,7 +24,10 @@ RANGES = {  # least and most of numbers that mean the same in every notebook
     "BOOTSTRAP": (1, 10**6),
     "LABEL": (-1, 27),
     "NUMBER": (1, 100),
+    "FIELDS": (0, 1000),
+    "COVERED": (1, 1000),
 }
+CHOICES = {"MAP": ("pca", "tsne")}  # texts that mean the same in every notebook
 BACKENDS = ("tensorflow", "jax")
 
 
@@ -194,6 +197,8 @@ def _check_range(name: str, value: object) -> None:
     least, most = RANGES.get(name, (None, None))
     if least is not None and not least <= value <= most:
         raise Refused(f"parameter {name} = {value}: use a number from {least} to {most}")
+    if value not in CHOICES.get(name, (value,)):
+        raise Refused(f"parameter {name} = {value!r}: use {' or '.join(CHOICES[name])}")
 
 
 def _check_training(step: str, network: str, defaults: Mapping[str, object], values: Mapping[str, object]) -> str:

@@ -308,7 +308,7 @@ def load(out: str | Path, run: str) -> Loaded:
         from hpa_lib.decisions import thresholds
         from hpa_lib.training import predict, runs
 
-        stored = runs.load("outputs/demo", "resnet18-rgby-sqrt")
+        stored = runs.load("outputs/demo", "resnet18-rgby-study")
         probs = predict.predict_probs(stored.model, images, np.arange(len(images)))  # images uint8 (N, S, S, 4)
         preds = thresholds.apply(probs, stored.thresholds, fill_empty=True)
 

@@ -100,17 +100,13 @@ def test_a_taken_name_is_kept_unless_asked(run_set, table, tmp_path, capsys):
     assert "fold 9 has no images: use one of 0, 1" in capsys.readouterr().err
 
 
-def test_a_replaced_network_leaves_nothing_of_itself(run_set, table, tmp_path):
+def test_a_trained_network_is_not_written_over(run_set, table, tmp_path):
     folder = run_set / "runs" / "densenet-rgby-none"
-    for name in ("model.keras", "embeddings_val.npz", "history.csv"):
-        (folder / name).write_bytes(b"the network's")
-    foreign_runs.add(run_set, "densenet-rgby-none", write(tmp_path, table), replace=True)
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "probs_holdout.npz",
-        "probs_test.npz",
-        "probs_val.npz",
-        "result.json",
-    ]
+    (folder / "model.keras").write_bytes(b"hours of training")
+    before = sorted(folder.iterdir())
+    with pytest.raises(ValueError, match="densenet-rgby-none of .* is a trained network: give another name"):
+        foreign_runs.add(run_set, "densenet-rgby-none", write(tmp_path, table), replace=True)
+    assert sorted(folder.iterdir()) == before
 
 
 def test_without_a_holdout_notebook_06_finds_an_empty_part(table, tmp_path):

@@ -28,6 +28,8 @@ def found(out):
 def test_without_images_embeddings_and_network_all_else_is_there(out, found):
     assert found.images is None and found.embeddings is None and not explore.can_explain(found)
     assert "no cached images, no embeddings, no network" in explore.describe(found)
+    assert "thresholds: those of notebook 05" in explore.describe(found)
+    assert "thresholds: .5 for all" in explore.describe(found._replace(thresholds=np.full(28, 0.5)))
     assert set(found.parts) == {"val", "holdout"} and explore.judged_part(found) == "holdout"
     tuned = store.load_decision(out, "thresholds")["thresholds"][RUN]["global"]
     assert found.thresholds.tolist() == tuned and found.fill_empty

@@ -42,7 +42,7 @@ def out(tmp_path_factory):
     folder = write_out(tmp_path_factory.mktemp("report"))
     verdicts = ["on the structure", "on the structure", "not told from chance"]
     digest = {"digest": store.digest_runs(folder, [LOOKED_AT])[LOOKED_AT]}
-    localisation = pd.DataFrame({"method": ["Grad-CAM", "occlusion", "occlusion"], "verdict": verdicts})
+    localisation = pd.DataFrame({"method": ["Grad-CAM", "occlusion", "occlusion"], "verdict": verdicts, "images": 3})
     store.save_table(folder, "tables/localisation.csv", localisation.assign(run=LOOKED_AT, **digest))
     report.write(folder, bootstrap=50)
     return folder
@@ -59,7 +59,8 @@ def test_explanations_are_counted_by_verdict_where_they_were_measured(out, tmp_p
     section = report.explanations(report.load(out, bootstrap=50))
     assert "densenet-rgby-sqrt" in section.text
     counts = section.items[0].table.set_index("method")
-    assert counts.loc["occlusion"].to_dict() == {"on the structure": 1, "not told from chance": 1}
+    verdicts = {"on the structure": 1, "not told from chance": 1}
+    assert counts.loc["occlusion"].to_dict() == verdicts | {"fields per class": 3}
     found, table = report.load(out, bootstrap=50), store.load_table(out, "tables/localisation.csv")
     copy = shutil.copytree(out, tmp_path / "copy")
     for change in ({"digest": "of an earlier training"}, {"run": "removed"}):
