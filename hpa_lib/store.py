@@ -37,6 +37,7 @@ from hpa_lib import atlas, paths
 
 OUTPUTS = paths.PROJECT / "outputs"
 REFERENCE = OUTPUTS / "reference"
+RUN_LOCK = ".run.lock"  # of a run set: held by whatever changes more than one run's files in it
 SCORED_PARTS = ("val", "holdout", "test")
 SPLIT = ["Id", "Target", "group", "fold"]  # the columns of data/split.csv
 RUN = re.compile(r"\w[\w.-]{0,99}")  # no comma, which separates names in RUNS, and nothing that a file system refuses

@@ -19,7 +19,9 @@ def write_report(options: argparse.Namespace) -> int:
     """Make the report anew from what is stored."""
     if options.bootstrap < 1:
         raise ValueError(f"--bootstrap {options.bootstrap}: use 1 resample or more")
-    page = report.write(store.find_run_set(options.out), options.bootstrap)
+    out = store.find_run_set(options.out)
+    with store.lock(out / store.RUN_LOCK, f"the run set {out}"):
+        page = report.write(out, options.bootstrap)
     print(f"report      {page}\nto copy     {page.with_suffix('')}")
     return 0
 
@@ -27,9 +29,10 @@ def write_report(options: argparse.Namespace) -> int:
 def add_run(options: argparse.Namespace) -> int:
     """Store a table of probabilities as a run."""
     out = store.find_run_set(options.out)
-    images = foreign_runs.add(out, options.name, options.table, options.fold, options.replace)
+    with store.lock(out / store.RUN_LOCK, f"the run set {out}"):
+        images = foreign_runs.add(out, options.name, options.table, options.fold, options.replace)
     print(f"run {options.name} in {out}: {', '.join(f'{part} {number}' for part, number in images.items())} images")
-    print(f"next: hpa run --only 05,06,07 --out {out}")
+    print(f"next: hpa run --only 05,06,08,07 --out {out}")
     return 0
 
 

@@ -51,7 +51,7 @@ def run_plan(steps: list[plan.Step], out: Path, profile: str = "", cell_timeout:
     """
     for name in ("papermill", "asyncio"):  # what they would say is in the record: the task of an interrupted cell, too
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with store.lock(Path(out) / ".run.lock", f"the run set {out}"), _terminate_as_interrupt():
+    with store.lock(Path(out) / store.RUN_LOCK, f"the run set {out}"), _terminate_as_interrupt():
         earlier = records.earlier_steps(Path(out))
         expected = records.expected_seconds(steps, earlier)
         return _run_steps(steps, Path(out), records.begin(steps, earlier, profile), expected, cell_timeout)

@@ -94,7 +94,7 @@ def test_a_taken_name_is_kept_unless_asked(run_set, table, tmp_path, capsys):
     assert __main__.main(command) == 2 and "--replace to write over it" in capsys.readouterr().err
     assert (run_set / "runs" / "densenet-rgby-none" / "probs_val.npz").read_bytes() == before
     assert __main__.main([*command, "--replace"]) == 0
-    assert "next: hpa run --only 05,06,07" in capsys.readouterr().out
+    assert "next: hpa run --only 05,06,08,07" in capsys.readouterr().out
     assert (run_set / "runs" / "densenet-rgby-none" / "probs_val.npz").read_bytes() != before
     assert __main__.main(["add-run", "x", str(path), "--out", str(run_set), "--fold", "9"]) == 2
     assert "fold 9 has no images: use one of 0, 1" in capsys.readouterr().err
@@ -113,3 +113,13 @@ def test_without_a_holdout_notebook_06_finds_an_empty_part(table, tmp_path):
     fake_runs.write_out(tmp_path / "out", tmp_path / "data", num_images=120, holdout=0)
     assert "holdout" not in foreign_runs.add(tmp_path / "out", "resnet50", write(tmp_path, table))
     assert store.load_probs(tmp_path / "out", "resnet50", "holdout")[1].shape == (0, 28)
+
+
+@pytest.mark.parametrize("command", [["add-run", "resnet50", "probs.csv", "--out"], ["report"]])
+def test_a_run_set_in_use_is_left_alone(run_set, table, tmp_path, capsys, monkeypatch, command):
+    write(tmp_path, table)
+    monkeypatch.chdir(tmp_path)
+    with store.lock(run_set / store.RUN_LOCK, "the run set"):
+        assert __main__.main([*command, str(run_set)]) == 2
+    assert "is in use by process" in capsys.readouterr().err
+    assert not (run_set / "runs" / "resnet50").exists() and not (run_set / "report.html").exists()
