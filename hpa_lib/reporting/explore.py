@@ -246,13 +246,10 @@ def can_explain(found: Found) -> bool:
 
 
 def heat_maps(found: Found, images: np.ndarray, label: int) -> np.ndarray:
-    """Where the network looks for one class in images (N, S, S, 4): Grad-CAM, float32 (N, S, S), each of sum 1.
-
-    Its maps have an eighth of the image's side at least: the last ones of ResNet18 are 3 x 3 for 96 pixels.
-    """
+    """Where the network looks for one class in images (N, S, S, 4): ``explain.fine_grad_cam``, float32 (N, S, S)."""
     from hpa_lib.training import explain  # Keras takes seconds to import
 
-    return explain.grad_cam(_load_model(found.out, found.run), images, label, side=images.shape[1] // 8)
+    return explain.fine_grad_cam(_load_model(found.out, found.run), images, label)
 
 
 def localise(found: Found, images: np.ndarray, labels: np.ndarray, masks: np.ndarray, covered: int) -> pd.DataFrame:

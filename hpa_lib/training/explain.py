@@ -49,6 +49,11 @@ def grad_cam(model: keras.Model, images: np.ndarray, labels: np.ndarray | int, s
     return _scale(maps)
 
 
+def fine_grad_cam(model: keras.Model, images: np.ndarray, labels: np.ndarray | int) -> np.ndarray:
+    """``grad_cam`` with the last feature maps that have an eighth of the image's side at least."""
+    return grad_cam(model, images, labels, side=images.shape[1] // 8)
+
+
 def occlusion(
     model: keras.Model, images: np.ndarray, labels: np.ndarray | int, window: int, stride: int | None = None
 ) -> np.ndarray:
@@ -91,7 +96,7 @@ def occlusion(
 
 METHODS = {  # what ``localise`` judges: name -> function of model, images and labels
     "Grad-CAM": grad_cam,
-    "Grad-CAM, finer maps": lambda model, images, labels: grad_cam(model, images, labels, images.shape[1] // 8),
+    "Grad-CAM, finer maps": fine_grad_cam,
     "occlusion": lambda model, images, labels: occlusion(model, images, labels, *[max(images.shape[1] // 6, 1)] * 2),
 }
 

@@ -45,6 +45,7 @@ def predict_probs(model: keras.Model, images: np.ndarray, rows: np.ndarray, turn
     Raises:
         ValueError: ``turns`` out of range.
     """
+    _check_turns(turns)
     return _average(predict_logits(model, images, rows), model, images, rows, turns)
 
 
@@ -61,14 +62,18 @@ def predict_embeddings(
 
     Raises: as ``predict_probs``.
     """
+    _check_turns(turns)
     both = keras.Model(model.input, [model.output, model.get_layer("logits").input])
     unturned, embeddings = _predict(both, images, rows, 64, 0)
     return _average(unturned, model, images, rows, turns), embeddings.astype(np.float16)
 
 
-def _average(unturned: np.ndarray, model: keras.Model, images: np.ndarray, rows: np.ndarray, turns: int) -> np.ndarray:
-    """The probabilities of ``predict_probs``, given the logits of the unturned images."""
+def _check_turns(turns: int) -> None:
     if not 1 <= turns <= 8:
         raise ValueError(f"turns {turns}: use 1 to 8 turns")
+
+
+def _average(unturned: np.ndarray, model: keras.Model, images: np.ndarray, rows: np.ndarray, turns: int) -> np.ndarray:
+    """The probabilities of ``predict_probs``, given the logits of the unturned images."""
     views = [unturned, *(predict_logits(model, images, rows, turn=turn) for turn in range(1, turns))]
     return calibration.sigmoid(np.mean(views, axis=0)).astype(np.float32)
