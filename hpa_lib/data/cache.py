@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hpa_lib import store
+from hpa_lib import locks, store
 from hpa_lib.data import image_files, kaggle, parallel, png
 
 VERSION = 1
@@ -59,7 +59,7 @@ def build(
     manifest = _describe(Path(data), list(map(str, ids)), part, size, list(absent))
     if _read_manifest(final) == manifest:
         return final
-    with store.lock(final.with_name(f".{final.name}.lock"), f"the cache {final}", wait=True):
+    with locks.lock(final.with_name(f".{final.name}.lock"), f"the cache {final}", wait=True):
         if _read_manifest(final) == manifest:  # another process has made it meanwhile
             return final
         partial = final.with_name(f".{final.name}.partial")
