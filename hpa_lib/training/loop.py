@@ -99,7 +99,7 @@ def fit(
         row |= {f"val_{name}": value for name, value in evaluate(model, val, loss_function).items()}
         _store_epoch(model, raw_weights, row, state, folder)
     checkpoints.save_state(folder, state | {"finished": True})
-    without_optimizer(model).load_weights(checkpoints.weights_path(folder, "best", state["best_epoch"]))
+    without_optimizer(model).load_weights(checkpoints.find_best(folder, state["best_epoch"]))
     return pd.DataFrame(state["history"])
 
 

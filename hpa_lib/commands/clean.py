@@ -1,0 +1,24 @@
+"""``hpa clean``: what a run set can do without."""
+
+import argparse
+
+from hpa_lib import paths, store
+from hpa_lib.data import disk
+from hpa_lib.reporting import leftovers
+
+
+def clean(options: argparse.Namespace) -> int:
+    """Print what can be deleted, with its size and what that costs later; delete it with ``--yes``."""
+    out = paths.find_out(options.out)
+    found = leftovers.find(out)
+    for leftover in found:
+        print(f"{disk.show_bytes(leftover.size):>10}  {leftover.path.relative_to(out)}: {leftover.why}")
+    total = disk.show_bytes(sum(leftover.size for leftover in found))
+    if not options.yes:
+        print(f"{total:>10}  in all" + ("; nothing is deleted without --yes" if found else ": nothing to delete"))
+        return 0
+    with store.lock(out / store.RUN_LOCK, f"the run set {out}"):
+        for leftover in found:
+            leftovers.remove(leftover.path)
+    print(f"{total:>10}  deleted")
+    return 0
