@@ -187,8 +187,7 @@ def _draw_all(out, jobs, settings, seed, workers, progress) -> None:
     ]
     wanted = len(missing) * len(atlas.CHANNELS) * round(BYTES_PER_PIXEL * settings.size**2 + BYTES_PER_FILE)
     if missing:
-        what = f"{len(missing)} images of {settings.size} px to draw"
-        disk.need_space(out, wanted, what, "make room, or draw fewer or smaller ones", tell=progress)
+        disk.need_space(out, wanted, f"{len(missing)} images of {settings.size} px to draw", tell=progress)
     chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
     workers = min(workers or parallel.count_cores(), max(1, len(missing) // CHUNK))
     task = partial(_draw_chunk, out, settings.size, settings.um_per_px, seed)

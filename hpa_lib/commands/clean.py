@@ -11,14 +11,14 @@ def clean(options: argparse.Namespace) -> int:
     """Print what can be deleted, with its size and what that costs later; delete it with ``--yes``."""
     out = paths.find_out(options.out)
     found = leftovers.find(out)
-    for leftover in found:
-        print(f"{disk.show_bytes(leftover.size):>10}  {leftover.path.relative_to(out)}: {leftover.why}")
-    total = disk.show_bytes(sum(leftover.size for leftover in found))
+    for size, path, why in found:
+        print(f"{disk.show_bytes(size):>10}  {path.relative_to(out)}: {why}")
+    total = disk.show_bytes(sum(size for size, _, _ in found))
     if not options.yes:
         print(f"{total:>10}  in all" + ("; nothing is deleted without --yes" if found else ": nothing to delete"))
         return 0
     with store.lock(out / store.RUN_LOCK, f"the run set {out}"):
-        for leftover in found:
-            leftovers.remove(leftover.path)
+        for _, path, _ in found:
+            leftovers.remove(path)
     print(f"{total:>10}  deleted")
     return 0

@@ -32,7 +32,6 @@ VERSION = 1
 BLOCK_BYTES = 2**24  # cached bytes between two marks of progress: what a kill can lose
 CHUNK_BYTES = 2**22  # cached bytes that a process decodes and writes at once
 WORTH_A_PROCESS = 2**26  # pixels of one channel; less is decoded before another process has started
-REMEDY = "make room, or choose another OUT or a smaller IMAGE_SIZE"
 
 
 def build(
@@ -75,15 +74,12 @@ def build(
 
 
 def build_all(data: Path, part_ids: dict[str, np.ndarray], sizes: list[int], cache_dir: Path, **options) -> None:
-    """``build`` for all parts and sizes, after a look at the disk for all of them; then ``remove_stale``.
+    """``build`` for all parts and sizes, when the disk has room for all of them; then ``remove_stale``.
 
     Args:
-        data, cache_dir: as ``build``.
+        data, cache_dir: as ``build``, and ``options`` too; it raises the same, before the first image is decoded.
         part_ids: ``"train"`` or ``"test"`` -> Ids, str (N,).
         sizes: sides in pixels, from ``list_sizes``.
-        options: ``absent``, ``workers`` and ``progress`` of ``build``.
-
-    Raises: as ``build``; a disk that is too small for all of them is refused before the first image is decoded.
     """
     absent, wanted = list(options.get("absent", ())), collections.Counter()
     for part, ids in part_ids.items():
@@ -95,7 +91,7 @@ def build_all(data: Path, part_ids: dict[str, np.ndarray], sizes: list[int], cac
                 folder = shared if os.access(shared.parent, os.W_OK) else local
                 wanted[folder.parent] += _count_bytes(_partial(folder), manifest)
     for folder, number in wanted.items():
-        disk.need_space(folder, number, f"the caches of {', '.join(map(str, sizes))} px", REMEDY)
+        disk.need_space(folder, number, f"the caches of {', '.join(map(str, sizes))} px")
     for part, ids in part_ids.items():
         for size in sizes:
             build(data, ids, part, size, cache_dir, **options)
@@ -156,10 +152,9 @@ def remove_stale(data: str | Path, ids: Iterable[str], part: str, cache_dir: str
     """
     ids, absent = list(map(str, ids)), list(absent)
     for folder in sorted(Path(cache_dir).glob(f"{part}_*")):
-        if "-" in folder.name:  # HPA_CACHE names this folder: other run sets may use what is shared
-            continue
         manifest = _read_manifest(folder) or {"size": 1}
-        if manifest != _describe(Path(data), ids, part, manifest["size"], absent):
+        is_shared = "-" in folder.name  # HPA_CACHE names this very folder: other run sets may use it
+        if not is_shared and manifest != _describe(Path(data), ids, part, manifest["size"], absent):
             shutil.rmtree(folder)
             print(f"removed {folder}: its images have changed; run this notebook with that size if you need it")
 
@@ -177,34 +172,22 @@ def load(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         images = np.load(folder / "images.npy", mmap_mode="r")
     except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{folder}/images.npy cannot be read ({error}): delete {folder} and run 00_data.ipynb"
-        ) from None
+        raise ValueError(f"{folder} cannot be read ({error}): delete it and run 00_data.ipynb") from None
     if images.shape != shape or images.dtype != np.uint8:
-        raise ValueError(
-            f"{folder} holds {images.shape} but its manifest says {shape}: delete it and run 00_data.ipynb"
-        )
+        raise ValueError(f"{folder} holds {images.shape} but its manifest says {shape}: delete it, run 00_data.ipynb")
     return np.array(manifest["ids"], str), images
 
 
 def locate(path: str | Path) -> Path:
-    """The folder with the files of a finished cache: ``path`` itself, or the shared one that it names.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
+    """The folder with a finished cache's files: ``path`` or the shared one that it names; FileNotFoundError if none."""
+    again = "run 00_data.ipynb with the same OUT and IMAGE_SIZE"
     try:
         manifest = json.loads((Path(path) / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise FileNotFoundError(
-            f"{path} holds no finished cache: run 00_data.ipynb with the same OUT and IMAGE_SIZE"
-        ) from None
+        raise FileNotFoundError(f"{path} holds no finished cache: {again}") from None
     folder = Path(manifest.get("shared", path))
     if not (folder / "manifest.json").exists():
-        raise FileNotFoundError(
-            f"{path} names the shared cache {folder}, which is not there: mount its disk, or run 00_data.ipynb with "
-            "the same OUT and IMAGE_SIZE"
-        )
+        raise FileNotFoundError(f"{path} names the shared cache {folder}, which is not there: {again}")
     return folder
 
 
@@ -270,7 +253,7 @@ def _start(partial: Path, manifest: dict) -> None:
     """Look at the free space, lay out the file, and write the manifest last, so that a half start is started again."""
     shape = (len(manifest["ids"]), manifest["size"], manifest["size"], 4)
     what = f"the {shape[0]} images of a cache {manifest['part']}_{manifest['size']}"
-    disk.need_space(partial, int(np.prod(shape)), what, REMEDY, tell=False)
+    disk.need_space(partial, int(np.prod(shape)), what, tell=False)
     partial.mkdir(parents=True)
     np.lib.format.open_memmap(partial / "images.npy", "w+", np.uint8, shape)  # the header, and the full length
     (partial / "done").write_text("0", encoding="utf-8")

@@ -6,25 +6,21 @@ from pathlib import Path
 SPARE = 2**28  # bytes that must stay free, for what else is written meanwhile
 
 
-def need_space(folder: Path, wanted: int, what: str, remedy: str = "make room", tell: bool = True) -> None:
-    """Print what is needed and what is free on a folder's disk, and refuse what does not fit. Quotas are not seen.
+def need_space(folder: Path, wanted: int, what: str, tell: bool = True) -> None:
+    """Print what is needed and what is free on a folder's disk; an OSError where it does not fit. Quotas are not seen.
 
     Args:
         folder: where it will be written; need not exist yet.
         wanted: bytes.
-        what: the subject of both sentences, in the plural, such as ``"the images of all.zip"``.
-        remedy: what to do where it does not fit.
+        what: the subject of both sentences, in the plural, such as ``"the files in all.zip"``.
         tell: print the sentence also where it fits.
-
-    Raises:
-        OSError: it does not fit.
     """
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     free = shutil.disk_usage(existing).free
     if wanted + SPARE > free:
         raise OSError(
             f"{what} need {show_bytes(wanted)} and {show_bytes(SPARE)} to spare, but {existing} has "
-            f"{show_bytes(free)} free: {remedy}"
+            f"{show_bytes(free)} free: make room, choose another folder, or fewer or smaller images"
         )
     if tell:
         print(f"{what} need {show_bytes(wanted)}; {existing} has {show_bytes(free)} free", flush=True)

@@ -9,9 +9,8 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
-from typing import NamedTuple
 
 from hpa_lib import store
 from hpa_lib.data import archives, cache
@@ -21,16 +20,8 @@ CACHED = re.compile(r"(features_)?(train|test)_(\d+)(\.npz)?")  # in cache/; wha
 STALE = 600  # seconds: what is half written and of this age has lost its writer
 
 
-class Leftover(NamedTuple):
-    """A file or folder that can be deleted."""
-
-    path: Path
-    size: int  # bytes
-    why: str  # it can be deleted, and what that costs later
-
-
-def find(out: Path) -> list[Leftover]:
-    """All that can be deleted of a run set, the largest first.
+def find(out: Path) -> list[tuple[int, Path, str]]:
+    """All that can be deleted of a run set, the largest first: bytes, path, and why, with what that costs later.
 
     Raises:
         ValueError: ``out`` is no run set, or one of its records is damaged.
@@ -38,10 +29,9 @@ def find(out: Path) -> list[Leftover]:
     if not any(any(out.glob(mark)) for mark in MARKS):
         raise ValueError(f"{out} is no run set: name a folder in which notebook 00 or `hpa run` has written")
     reasons = dict([*_find_caches(out), *_find_unpacked(out), *_find_checkpoints(out)])
-    reasons |= _find_half_written(out, set(reasons))
-    inside = {path: why for path, why in reasons.items() if _is_inside(path, out)}
-    found = [Leftover(path, _measure(path), why) for path, why in inside.items()]
-    return sorted(found, key=lambda leftover: (-leftover.size, leftover.path))
+    reasons |= _find_half_written(out, reasons.keys())
+    paths = [path for path in reasons if path.parent.resolve().is_relative_to(out.resolve()) and not path.is_symlink()]
+    return sorted(((_measure(path), path, reasons[path]) for path in paths), reverse=True)
 
 
 def remove(path: Path) -> None:
@@ -86,16 +76,16 @@ def _find_checkpoints(out: Path) -> Iterator[tuple[Path, str]]:
     """The weights beside ``model.keras``, where that holds the best ones of the training that they are left of."""
     for path in out.glob("runs/*/result.json"):
         folder, result = path.parent, store.load_json(path.parent, "result.json")
-        if not (folder / "model.keras").exists() or not (folder / "checkpoints" / "state.json").exists():
+        if not all((folder / name).exists() for name in ("model.keras", "checkpoints/state.json")):
             continue
-        state = store.load_json(folder, "checkpoints/state.json")  # of a newer training, when the scores differ
+        state = store.load_json(folder, "checkpoints/state.json")
         scores = {row["epoch"]: row["val_macro_ap"] for row in state["history"]}
-        if state["finished"] and scores.get(result["best_epoch"]) == result["val_macro_ap"]:
+        if state["finished"] and scores.get(result["best_epoch"]) == result["val_macro_ap"]:  # else of a newer training
             for weights in [*folder.glob("checkpoints/*.weights.h5"), *folder.glob("head/checkpoints/*.weights.h5")]:
                 yield weights, "the run is finished; run again, it is found and loads model.keras"
 
 
-def _find_half_written(out: Path, known: set[Path]) -> dict[Path, str]:
+def _find_half_written(out: Path, known: Set[Path]) -> dict[Path, str]:
     """What killed writers and builders left behind, outside the folders that are known already."""
     found = {}
     for folder, folders, files in os.walk(out):
@@ -109,12 +99,7 @@ def _find_half_written(out: Path, known: set[Path]) -> dict[Path, str]:
     return found
 
 
-def _is_inside(path: Path, out: Path) -> bool:
-    return not path.is_symlink() and path.parent.resolve().is_relative_to(out.resolve())
-
-
 def _measure(path: Path) -> int:
     """The bytes of a file or of all files in a folder; links count as links."""
-    if not path.is_dir():
-        return path.lstat().st_size
-    return sum((Path(folder) / name).lstat().st_size for folder, _, files in os.walk(path) for name in files)
+    files = [Path(folder) / name for folder, _, names in os.walk(path) for name in names]
+    return sum(file.lstat().st_size for file in files or [path])

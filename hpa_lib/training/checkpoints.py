@@ -25,16 +25,11 @@ def weights_path(folder: Path, kind: str, epoch: int) -> Path:
 
 
 def find_best(folder: Path, epoch: int) -> Path:
-    """The weights of the best epoch: a checkpoint or, where ``hpa clean`` has removed that, the stored network.
-
-    Raises:
-        ValueError: neither is there.
-    """
-    paths = [weights_path(folder, "best", epoch), Path(folder) / "model.keras"]
-    found = next((path for path in paths if path.exists()), None)
-    if found is None:
-        raise ValueError(f"{folder} holds a trained run without its weights: set START_OVER to True to train it again")
-    return found
+    """The weights of the best epoch: a checkpoint or, where ``hpa clean`` has removed that, the stored network."""
+    for path in (weights_path(folder, "best", epoch), Path(folder) / "model.keras"):
+        if path.exists():
+            return path
+    raise ValueError(f"{folder} holds a trained run without its weights: set START_OVER to True to train it again")
 
 
 def load_state(folder: Path, settings: dict) -> dict | None:

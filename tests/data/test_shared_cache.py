@@ -128,7 +128,7 @@ def test_a_shared_cache_that_is_gone_is_told_and_built_again(tiny_dataset, tmp_p
     path = build(data, tmp_path / "a")
     folder = cache.locate(path)
     shutil.rmtree(folder)
-    with pytest.raises(FileNotFoundError, match=f"names the shared cache {folder}, which is not there: mount its disk"):
+    with pytest.raises(FileNotFoundError, match=f"names the shared cache {folder}, which is not there: run 00_data"):
         cache.load(path)
     build(data, tmp_path / "a")
     assert cache.load(path)[1].shape == (6, 32, 32, 4)
