@@ -6,7 +6,6 @@ only ``brightness_...`` changes, k-fold, since all others are divided by the cha
 """
 
 import hashlib
-import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -179,10 +178,9 @@ def _measure_piece(images: np.ndarray) -> np.ndarray:
 def load(out: Path, part: str, size: int, workers: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Ids str (N,) and features float32 (N, 59) of a part cached at ``size`` px.
 
-    They are read from ``features_<part>_<size>.npz`` beside the cache, the shared one (``HPA_CACHE``) where the run set
-    uses that, and measured where that is missing, or was made of other images or by another ``VERSION``. Where the
-    shared folder is read-only, the run set's ``cache/`` gets them. A FileNotFoundError says that notebook 00 has not
-    cached this size.
+    They are read from ``features_<part>_<size>.npz`` beside the cache (a shared one, or the run set's own), and measured
+    where that is missing, or was made of other images or by another ``VERSION``. A FileNotFoundError says that notebook
+    00 has not cached this size.
     """
     local = Path(out) / "cache" / f"{part}_{size}"
     folder, (ids, images) = cache.locate(local), cache.load(local)
@@ -194,6 +192,8 @@ def load(out: Path, part: str, size: int, workers: int | None = None) -> tuple[n
             if str(stored["source"]) == source:
                 return ids, stored["values"]
     arrays = {"ids": ids, "names": list(FEATURES), "values": measure(images, workers), "source": source}
-    path = paths[0] if os.access(folder.parent, os.W_OK) else paths[1]
-    store.write_atomic(path, lambda temporary: np.savez(temporary, **arrays))
+    try:
+        store.save_arrays(paths[0].parent, paths[0].name, arrays)
+    except OSError:  # the shared folder cannot be written
+        store.save_arrays(paths[1].parent, paths[1].name, arrays)
     return ids, arrays["values"]

@@ -89,7 +89,7 @@ def build_all(data: Path, part_ids: dict[str, np.ndarray], sizes: list[int], cac
             shared = _find_shared(manifest) or local
             if manifest not in (_read_manifest(local), _read_manifest(shared)):
                 folder = shared if os.access(shared.parent, os.W_OK) else local
-                wanted[folder.parent] += _count_bytes(_partial(folder), manifest)
+                wanted[folder.parent] += _count_bytes(folder, manifest)
     for folder, number in wanted.items():
         disk.need_space(folder, number, f"the caches of {', '.join(map(str, sizes))} px")
     for part, ids in part_ids.items():
@@ -131,7 +131,7 @@ def _find_shared(manifest: dict) -> Path | None:
 
 def _make(final: Path, data: Path, manifest: dict, workers: int | None, progress: bool) -> None:
     """Decode into a hidden folder and move it into place; the caller holds the lock."""
-    partial = _partial(final)
+    partial = final.with_name(f".{final.name}.partial")
     if _read_manifest(partial) != manifest:  # else a killed build goes on where it stopped
         shutil.rmtree(partial, ignore_errors=True)
         _start(partial, manifest)
@@ -139,10 +139,6 @@ def _make(final: Path, data: Path, manifest: dict, workers: int | None, progress
     shutil.rmtree(final, ignore_errors=True)
     os.replace(partial, final)
     (final / "done").unlink()
-
-
-def _partial(final: Path) -> Path:
-    return final.with_name(f".{final.name}.partial")
 
 
 def remove_stale(data: str | Path, ids: Iterable[str], part: str, cache_dir: str | Path, absent: Iterable[str] = ()):
@@ -243,8 +239,9 @@ def _read_manifest(folder: Path) -> dict | None:
         return None
 
 
-def _count_bytes(partial: Path, manifest: dict) -> int:
+def _count_bytes(final: Path, manifest: dict) -> int:
     """The bytes that a cache still needs; a killed build has some of them."""
+    partial = final.with_name(f".{final.name}.partial")
     done = int((partial / "done").read_text(encoding="utf-8") or 0) if _read_manifest(partial) == manifest else 0
     return (len(manifest["ids"]) - done) * 4 * manifest["size"] ** 2
 

@@ -24,14 +24,6 @@ def weights_path(folder: Path, kind: str, epoch: int) -> Path:
     return Path(folder) / "checkpoints" / f"{kind}-{epoch:04d}.weights.h5"
 
 
-def find_best(folder: Path, epoch: int) -> Path:
-    """The weights of the best epoch: a checkpoint or, where ``hpa clean`` has removed that, the stored network."""
-    for path in (weights_path(folder, "best", epoch), Path(folder) / "model.keras"):
-        if path.exists():
-            return path
-    raise ValueError(f"{folder} holds a trained run without its weights: set START_OVER to True to train it again")
-
-
 def load_state(folder: Path, settings: dict) -> dict | None:
     """The stored state of the run in ``folder``, or None where there is none.
 

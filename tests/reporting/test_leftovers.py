@@ -161,6 +161,9 @@ def test_a_shared_cache_stays_and_only_its_name_goes(run_set, tiny_dataset, tmp_
     assert "cache/train_4" in names(run_set)
     leftovers.remove(path)
     assert not path.exists() and len(cache.load(shared)[0]) == 6
+    monkeypatch.setenv("HPA_CACHE", str(run_set / "cache"))  # the folder of this run set is the shared one
+    shared = cache.locate(cache.build(tmp_path / "data", IDS, "train", 4, tmp_path / "b", 1, progress=False))
+    assert shared.parent == run_set / "cache" and not [name for name in names(run_set) if "train_4" in name]
 
 
 def test_a_clean_that_was_stopped_leaves_no_half_cache_that_looks_whole(run_set, monkeypatch):

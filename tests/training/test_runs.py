@@ -168,7 +168,7 @@ def test_a_run_is_found_again_when_its_checkpoints_have_been_cleaned_away(run_se
     with pytest.raises(ValueError, match=r"other settings \(sampling 0.0 -> 0.5\)"):
         runs.train("densenet", **values, sampling=0.5)
     (run_set / "runs" / "mine" / "model.keras").unlink()
-    with pytest.raises(ValueError, match="holds a trained run without its weights: set START_OVER to True"):
+    with pytest.raises(ValueError, match="model.keras is not there: set START_OVER to True"):
         runs.train("densenet", **values)
 
 
