@@ -178,7 +178,7 @@ def _measure_piece(images: np.ndarray) -> np.ndarray:
 def load(out: Path, part: str, size: int, workers: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Ids str (N,) and features float32 (N, 59) of a part cached at ``size`` px.
 
-    They are read from ``features_<part>_<size>.npz`` beside the cache (a shared one, or the run set's own), and measured
+    They are read from ``features_<part>_<size>.npz`` beside the cache (shared, or the run set's own), and measured
     where that is missing, or was made of other images or by another ``VERSION``. A FileNotFoundError says that notebook
     00 has not cached this size.
     """
