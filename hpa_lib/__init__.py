@@ -4,7 +4,8 @@ The map of the library, in the order in which the data flows::
 
     atlas                       28 labels, 4 channels, "16 0" <-> multi-hot row
     paths                       where the data and the outputs are
-    store                       the only reader and writer of outputs/, and its locks
+    store                       the only reader and writer of outputs/
+    locks                       who may write there
     provenance                  versions of packages, the git commit
     __main__                    the hpa command: arguments, exit codes
 
@@ -80,7 +81,10 @@ The map of the library, in the order in which the data flows::
     running/profiles            what hpa run starts
     running/plan                checks before the start
     running/runner              notebooks, run strictly
-    running/records             run.json: what each step did, and how long it should take
+    running/files               what each notebook reads and leaves, and whether a step is up to date
+    running/records             what each step did, and how long it should take
+    running/limits              signals, time limits, the death of the parent
+    running/gpus                one GPU per training run; threads
     running/progress            the line and the log of a running notebook
 
     commands/data               hpa check, weights

@@ -2,7 +2,7 @@
 
 import argparse
 
-from hpa_lib import paths, store
+from hpa_lib import locks, paths
 from hpa_lib.data import disk
 from hpa_lib.reporting import leftovers
 
@@ -17,8 +17,8 @@ def clean(options: argparse.Namespace) -> int:
     if not options.yes:
         print(f"{total:>10}  in all" + ("; nothing is deleted without --yes" if found else ": nothing to delete"))
         return 0
-    with store.lock(out / store.RUN_LOCK, f"the run set {out}"):
-        for _, path, _ in found:
+    with locks.step(out, locks.DATA):  # while no step is running
+        for _, path, _ in leftovers.find(out):
             leftovers.remove(path)
     print(f"{total:>10}  deleted")
     return 0

@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from hpa_lib import atlas, store
+from hpa_lib import atlas, locks, store
 from hpa_lib.data import csv_rows, disk, parallel
 
 MAX_BYTES = 200 * 2**30  # unpacked; the competition's PNGs are 14 GB
@@ -48,7 +48,7 @@ def unpack_data(data: str | Path, target: str | Path, progress: bool = True, cle
     if not members:
         return data
     folder = target / _stamp(members)
-    with store.lock(target.with_name(f".{target.name}.lock"), f"the folder of unpacked archives {target}", wait=True):
+    with locks.lock(target.with_name(f".{target.name}.lock"), f"the folder of unpacked archives {target}", wait=True):
         if not (folder / WHOLE).exists():
             _unpack(members, folder, progress)
             inner = {folder / f"{part}.zip": part for part in atlas.IMAGE_FOLDERS if (folder / f"{part}.zip").exists()}

@@ -25,7 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hpa_lib import store
+from hpa_lib import locks, store
 from hpa_lib.data import disk, image_files, kaggle, parallel, png
 
 VERSION = 1
@@ -67,7 +67,7 @@ def build(
     if _read_manifest(local) == manifest:
         return local
     make = functools.partial(_make, data=Path(data), manifest=manifest, workers=workers, progress=progress)
-    with store.lock(local.with_name(f".{local.name}.lock"), f"the cache {local}", wait=True):
+    with locks.lock(local.with_name(f".{local.name}.lock"), f"the cache {local}", wait=True):
         if _read_manifest(local) != manifest and not _share(local, manifest, make):
             make(local)
     return local
@@ -105,7 +105,7 @@ def _share(local: Path, manifest: dict, make: Callable[[Path], None]) -> bool:
         return False
     if _read_manifest(shared) != manifest:
         try:
-            with store.lock(shared.with_name(f".{shared.name}.lock"), f"the cache {shared}", wait=True):
+            with locks.lock(shared.with_name(f".{shared.name}.lock"), f"the cache {shared}", wait=True):
                 if _read_manifest(shared) != manifest:  # another process has made it meanwhile
                     make(shared)
         except OSError as error:

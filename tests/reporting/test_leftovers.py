@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from hpa_lib import __main__, store
+from hpa_lib import __main__, locks, store
 from hpa_lib.data import cache
 from hpa_lib.reporting import leftovers
 
@@ -196,3 +196,11 @@ def test_a_damaged_record_is_told_and_nothing_is_deleted(run_set, capsys):
     assert __main__.main(["clean", str(run_set), "--yes"]) == 2
     assert "result.json is damaged" in capsys.readouterr().err and (run_set / "cache" / "train_16").exists()
     assert json.loads((run_set / "data" / "dataset.json").read_text())["image_size"] == 32
+
+
+def test_nothing_is_deleted_while_a_step_is_running(run_set, capsys):
+    add_run(run_set, "done")
+    with locks.lock(locks.path_of(run_set, "", "done"), "the run done"):
+        assert __main__.main(["clean", str(run_set), "--yes"]) == 2
+    assert "done of" in capsys.readouterr().err and (run_set / "cache" / "train_16").exists()
+    assert __main__.main(["clean", str(run_set), "--yes"]) == 0
