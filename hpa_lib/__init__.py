@@ -17,7 +17,8 @@ The map of the library, in the order in which the data flows::
     data/layout                 what a folder holds in place of Kaggle's layout
     data/archives               zip archives, unpacked safely
     data/parallel               one task over many processes
-    data/cache                  decoded images as one memory-mapped array
+    data/disk                   is there room for what is to be written
+    data/cache                  decoded images as one memory-mapped array, which run sets can share
     data/duplicates             near-duplicate images and their groups
     data/splits                 folds and the hold-out: grouped, stratified, seeded
 
@@ -69,6 +70,7 @@ The map of the library, in the order in which the data flows::
     reporting/label_statistics  numbers behind notebook 01
     reporting/tables            what a run set has stored, as tables
     reporting/run_list          all runs of a run set, the best first
+    reporting/leftovers         what of a run set is safe to delete
     reporting/explore           one run, image by image
     reporting/widgets           the same to click on, in a notebook
     reporting/study             the study's numbers beside ours
@@ -87,6 +89,7 @@ The map of the library, in the order in which the data flows::
 
     commands/data               hpa check, weights
     commands/run                hpa run
+    commands/clean              hpa clean
     commands/scores             hpa runs, report, add-run, score, submission check
 
 Python 3.11 on Linux, where everything is tested; the fast tests also pass on 3.12 and 3.13. On macOS (Apple silicon)

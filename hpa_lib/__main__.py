@@ -65,6 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_data_commands(commands)
     _add_run(commands)
     _add_score_commands(commands)
+    _add_clean(commands)
     return parser
 
 
@@ -138,6 +139,13 @@ def _add_score_commands(commands) -> None:
     check.add_argument("submission", metavar="SUBMISSION", type=_path)
     check.add_argument("sample", metavar="SAMPLE", type=_path)
     check.set_defaults(command="scores.check_submission")
+
+
+def _add_clean(commands) -> None:
+    clean = commands.add_parser("clean", help="what of a run set is safe to delete, with sizes")
+    clean.add_argument("out", metavar="OUT", help="the run set")
+    clean.add_argument("--yes", action="store_true", help="delete it; default: list it")
+    clean.set_defaults(command="clean.clean")
 
 
 if __name__ == "__main__":

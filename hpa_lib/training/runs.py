@@ -204,7 +204,8 @@ def fit(run: Run, fold: Fold, model: keras.Model, origin: dict) -> pd.DataFrame:
     options = {"class_weights": class_weights(run, fold), "jit_compile": resolved["jit_compile"]}
     options["start_over"] = run.lines["start_over"]
     with locks.step(run.out, "", run.name):
-        if run.lines["head_epochs"]:
+        has_begun = not options["start_over"] and checkpoints.load_state(folder, loop.check_settings(wanted))
+        if run.lines["head_epochs"] and not has_begun:  # else the head's weights would only be overwritten
             models.set_backbone_trainable(model, False)
             head = wanted | {"epochs": run.lines["head_epochs"], "ema": 0.0, "patience": 0}
             loop.fit(model, train_part, val_part, folder / "head", settings=head, **options)
