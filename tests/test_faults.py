@@ -257,3 +257,45 @@ def test_a_read_only_folder(folder, mounted):
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     subprocess.run(["mount", "-o", "remount,rw", out.parent], check=True)
     the_next_start_finishes(folder, out=out)
+
+
+TOGETHER = """
+import json, os, sys, time
+from pathlib import Path
+connection = json.loads(Path(sys.argv[sys.argv.index("-f") + 1]).read_text())
+folder = Path(OUT, "runs", RUN)
+folder.mkdir(parents=True, exist_ok=True)
+(folder / "result.json").write_text(json.dumps({"pid": os.getpid(), "kernel": connection}))
+time.sleep(1)
+print(RUN)
+"""
+
+
+@pytest.mark.parametrize("time_of_five", range(5))
+def test_eight_parallel_starts_share_one_run_set(tmp_path, time_of_five):
+    real = json.loads((paths.PROJECT / "notebooks" / "02_train_densenet.ipynb").read_text())
+    (parameters,) = (
+        "".join(cell["source"]) for cell in real["cells"] if "parameters" in cell["metadata"].get("tags", [])
+    )
+    write_notebook(tmp_path / "notebooks" / "02_train_densenet.ipynb", TOGETHER, parameters=parameters)
+    (tmp_path / "synthetic-quick").mkdir()
+    arguments = [sys.executable, "-m", "hpa_lib", "run", "--only", "02_densenet_study", "--resume", "--notebooks"]
+    arguments += [
+        tmp_path / "notebooks",
+        "--out",
+        tmp_path / "out",
+        "--data",
+        tmp_path / "synthetic-quick",
+        "-p",
+        "RUN",
+    ]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": paths.PROJECT}
+    processes = [subprocess.Popen([*arguments, f"run{number}"], **options) for number in range(8)]
+    endings = [(process, *process.communicate(timeout=300)) for process in processes]
+    assert [process.returncode for process, _, _ in endings] == [0] * 8, [errors for _, _, errors in endings]
+    results = [json.loads(path.read_text()) for path in tmp_path.glob("out/runs/*/result.json")]
+    assert len({result["pid"] for result in results}) == len({result["kernel"]["ip"] for result in results}) == 8
+    for number in range(8):
+        step = f"02_densenet_study-run{number}"
+        assert record_of(tmp_path, step)["status"] == "done"
+        assert (tmp_path / "out" / "notebooks" / f"{step}.log").read_text() == f"run{number}\n"

@@ -15,7 +15,7 @@ from pathlib import Path
 from hpa_lib import store
 from hpa_lib.data import archives, cache
 
-MARKS = ("data/dataset.json", "data/split.csv", "run.json", "runs/*/result.json")  # a run set has one of them
+MARKS = ("data/dataset.json", "data/split.csv", "notebooks/*.json", "runs/*/result.json")  # a run set has one of them
 CACHED = re.compile(r"(features_)?(train|test)_(\d+)(\.npz)?")  # in cache/; what is shared has longer names
 STALE = 600  # seconds: what is half written and of this age has lost its writer
 
