@@ -1,4 +1,4 @@
-"""``hpa exercises``: what a course hands out."""
+"""``hpa exercises``: the tasks of a course."""
 
 import argparse
 
