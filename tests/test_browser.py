@@ -24,6 +24,7 @@ from hpa_lib import atlas, paths, store
 from hpa_lib.data import cache, kaggle, splits
 from hpa_lib.decisions import metrics, thresholds
 from hpa_lib.reporting import explore, report
+from hpa_lib.running import exercises
 from hpa_lib.training import runs
 
 pytestmark = pytest.mark.browser
@@ -43,8 +44,9 @@ def lab(tmp_path_factory):
 
 @contextlib.contextmanager
 def start_lab(folder, variables):
-    """JupyterLab with its own settings on a copy of ``notebooks/``: its address and the folder of the copy."""
-    shutil.copytree(paths.PROJECT / "notebooks", folder / "notebooks")
+    """JupyterLab with its own settings on ``folder/notebooks``, by default a copy: its address and that folder."""
+    if not (folder / "notebooks").exists():
+        shutil.copytree(paths.PROJECT / "notebooks", folder / "notebooks")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -160,6 +162,23 @@ def test_run_all(page, lab, name):
     assert any("image/png" in output.get("data", {}) for output in outputs)
     page.keyboard.press("Control+Home")
     scroll_to_figure(page)
+
+
+def test_exercises_without_and_with_their_solutions(page, tmp_path):
+    """The student's copy stops at its first task and says so; in the solved one every check says "correct"."""
+    exercises.write_copies(tmp_path / "notebooks")
+    with start_lab(tmp_path, {"HPA_OUT": str(store.REFERENCE)}) as (address, folder):
+        outputs = {}
+        for kind in exercises.KINDS:
+            name = f"{kind}/05_threshold_tuning"
+            run_all(page, address, name)
+            cells = wait_until_all_ran(page, folder / f"{name}.ipynb")
+            outputs[kind] = {cell.id: cell.outputs for cell in cells if cell.outputs}
+    (error,) = outputs["student"]["sort-and-cut"]
+    assert error.ename == "NotImplementedError" and error.evalue.startswith("not done yet")
+    assert not [name for name in outputs["student"] if name.startswith("check")]
+    said = [outputs["solved"][name][0].text for name in ("check-threshold", "check-reached")]
+    assert all(text.startswith("correct") for text in said)
 
 
 @pytest.fixture(scope="module")
