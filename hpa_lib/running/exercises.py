@@ -4,6 +4,7 @@ The marks in the cells are nbgrader's, so that nbgrader can take ``exercises/`` 
 more than the marks, and nbgrader would bring a database and a second notebook server, so it is no requirement here.
 """
 
+import operator
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,13 +35,13 @@ def write_copies(out: Path, replace: bool = False) -> list[Path]:
             without its partner.
     """
     sources = sorted(SOURCE.glob("*.ipynb"))
-    copies = {Path(out) / kind / path.name: make_copy(path, kind) for kind in KINDS for path in sources}
-    changed = [path for path, text in copies.items() if path.exists() and path.read_bytes() != text.encode()]
+    copies = {Path(out) / kind / path.name: make_copy(path, kind).encode() for kind in KINDS for path in sources}
+    changed = [path for path, content in copies.items() if path.exists() and path.read_bytes() != content]
     if changed and not replace:
         others = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise ValueError(f"{changed[0]}{others} was changed: name another folder, or write over it with --replace")
-    for path, text in copies.items():
-        store.write_atomic(path, lambda part, text=text: part.write_text(text, encoding="utf-8"))
+    for path, content in copies.items():
+        store.write_atomic(path, operator.methodcaller("write_bytes", content))
     return list(copies)
 
 
