@@ -86,11 +86,13 @@ The map of the library, in the order in which the data flows::
     running/limits              signals, time limits, the death of the parent
     running/gpus                one GPU per training run; threads
     running/progress            the line and the log of a running notebook
+    running/exercises           the exercises without and with their solutions
 
     commands/data               hpa check, weights
     commands/run                hpa run
     commands/clean              hpa clean
     commands/scores             hpa runs, report, add-run, score, submission check
+    commands/teaching           hpa exercises
 
 Python 3.11 on Linux, where everything is tested; the fast tests also pass on 3.12 and 3.13. On macOS (Apple silicon)
 and Windows the library can be imported, and requirements.lock holds what they need besides, but nobody has run it

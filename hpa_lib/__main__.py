@@ -66,6 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_score_commands(commands)
     _add_clean(commands)
+    _add_teaching_commands(commands)
     return parser
 
 
@@ -146,6 +147,13 @@ def _add_clean(commands) -> None:
     clean.add_argument("out", metavar="OUT", help="the run set")
     clean.add_argument("--yes", action="store_true", help="delete it; default: list it")
     clean.set_defaults(command="clean.clean")
+
+
+def _add_teaching_commands(commands) -> None:
+    exercises = commands.add_parser("exercises", help="the exercises to hand out, and their solved copies")
+    exercises.add_argument("out", metavar="OUT", type=_path, help="folder that gets student/ and solved/")
+    exercises.add_argument("--replace", action="store_true", help="write over copies that were changed since")
+    exercises.set_defaults(command="teaching.write_exercises")
 
 
 if __name__ == "__main__":

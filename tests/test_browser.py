@@ -24,6 +24,7 @@ from hpa_lib import atlas, paths, store
 from hpa_lib.data import cache, kaggle, splits
 from hpa_lib.decisions import metrics, thresholds
 from hpa_lib.reporting import explore, report
+from hpa_lib.running import exercises
 from hpa_lib.training import runs
 
 pytestmark = pytest.mark.browser
@@ -43,8 +44,9 @@ def lab(tmp_path_factory):
 
 @contextlib.contextmanager
 def start_lab(folder, variables):
-    """JupyterLab with its own settings on a copy of ``notebooks/``: its address and the folder of the copy."""
-    shutil.copytree(paths.PROJECT / "notebooks", folder / "notebooks")
+    """JupyterLab with its own settings on ``folder/notebooks``, by default a copy: its address and that folder."""
+    if not (folder / "notebooks").exists():
+        shutil.copytree(paths.PROJECT / "notebooks", folder / "notebooks")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -160,6 +162,30 @@ def test_run_all(page, lab, name):
     assert any("image/png" in output.get("data", {}) for output in outputs)
     page.keyboard.press("Control+Home")
     scroll_to_figure(page)
+
+
+@pytest.fixture(scope="module")
+def exercise_lab(tmp_path_factory):
+    """JupyterLab on the copies of the exercises and the runs that come with the project."""
+    folder = tmp_path_factory.mktemp("exercises")
+    exercises.write_copies(folder / "notebooks")
+    with start_lab(folder, {"HPA_OUT": str(store.REFERENCE)}) as found:
+        yield found
+
+
+@pytest.mark.parametrize("kind", exercises.KINDS)
+def test_exercises_without_and_with_their_solutions(page, exercise_lab, kind):
+    """The student's copy stops at its first task and says so; in the solved one every check says "correct"."""
+    address, folder = exercise_lab
+    run_all(page, address, f"{kind}/05_threshold_tuning")
+    cells = wait_until_all_ran(page, folder / f"{kind}/05_threshold_tuning.ipynb")
+    outputs = {cell.id: cell.outputs for cell in cells if cell.outputs}
+    checks = [name for name in outputs if name.startswith("check-")]
+    if kind == "student":
+        (error,) = outputs["sort-and-cut"]
+        assert error.ename == "NotImplementedError" and error.evalue.startswith("not done yet") and checks == []
+    else:
+        assert len(checks) == 2 and all(outputs[name][0].text.startswith("correct") for name in checks)
 
 
 @pytest.fixture(scope="module")

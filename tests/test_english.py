@@ -33,7 +33,7 @@ PHRASES = {  # what must not be written -> what to write
     r"\bbelongs? into\b|\bhands out\b|\bempty without\b": "'belongs in', 'offers', 'no rows where'",
 }
 PLACES = ("README.md", "CONTRIBUTING.md", "outputs/*.md", "bench/*.md", "bench/*.py", "hpa_synth/*.py")
-PLACES += ("hpa_lib/**/*.py", "notebooks/*.ipynb")
+PLACES += ("hpa_lib/**/*.py", "notebooks/*.ipynb", "exercises/*.ipynb", "docs/[!R]*.md")  # README.zh-TW is Chinese
 
 
 def list_files():

@@ -1,0 +1,184 @@
+"""The exercises: a student's copy holds no solution, a solved one passes its checks, and wrong answers do not."""
+
+import os
+import re
+import shutil
+
+import nbclient
+import nbformat
+import pytest
+
+from hpa_lib import __main__, store
+from hpa_lib.running import exercises
+
+SOURCES = sorted(exercises.SOURCE.glob("*.ipynb"))
+NOT_DONE = "not done yet: put your code in place of this line"
+
+
+def name_of(path):
+    return path.stem
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory):
+    out = tmp_path_factory.mktemp("exercises")
+    exercises.write_copies(out)
+    return out
+
+
+@pytest.fixture(autouse=True)
+def run_set(monkeypatch):
+    monkeypatch.setenv("HPA_OUT", str(store.REFERENCE))
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def source_of(notebook):
+    return "\n".join(cell.source for cell in notebook.cells)
+
+
+def nbgrader(cell):
+    return cell.metadata.get("nbgrader", {})
+
+
+def run_cells(notebook, changes=()):
+    """Run the code cells here, without a kernel; a failed cell's id and its error, or None twice."""
+    names = {"display": lambda *_: None}
+    for cell in notebook.cells:
+        source = cell.source
+        for before, after in changes:
+            source = source.replace(before, after)
+        try:
+            exec(compile(source if cell.cell_type == "code" else "", cell.id, "exec"), names)
+        except Exception as error:
+            return cell.id, error
+    return None, None
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_marks_are_nbgraders(path):
+    """Cells are marked as nbgrader wants them: it refuses a mark without points, or a name that is there twice."""
+    marked = [cell for cell in read(path).cells if nbgrader(cell)]
+    assert [nbgrader(cell)["grade_id"] for cell in marked] == [cell.id for cell in marked]
+    for cell in marked:
+        mark = nbgrader(cell)
+        assert set(mark) - {"points"} == {"grade", "grade_id", "locked", "schema_version", "solution", "task"}
+        assert mark["schema_version"] == 3 and mark["grade"] == ("points" in mark)
+        assert mark["solution"] == ("### BEGIN SOLUTION" in cell.source) and mark["locked"] == (not mark["solution"])
+    tasks = [cell for cell in marked if nbgrader(cell)["solution"]]
+    kinds = [cell.cell_type for cell in tasks]
+    assert kinds.count("code") >= 2 and kinds.count("markdown") >= 1
+    points = sum(nbgrader(cell).get("points", 0) for cell in marked)
+    told = [int(number) for cell in marked for number in re.findall(r"^## Task .*\((\d) points\)", cell.source)]
+    assert sum(told) == points and f"**Points** {points}." in read(path).cells[0].source
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_no_solution_is_left_in_the_students_copy(path, copies):
+    source, student = read(path), read(copies / "student" / path.name)
+    text = source_of(student)
+    regions = re.findall(r"### BEGIN (?:SOLUTION|HIDDEN TESTS)\n(.*?)### END", source_of(source), re.DOTALL)
+    lines = [line.strip() for region in regions for line in region.splitlines() if line.strip()]
+    assert len(lines) > 5 and [line for line in lines if line in text] == []
+    assert "### BEGIN" not in text and "### END" not in text
+    same = [(cell.id, cell.cell_type, dict(cell.metadata)) for cell in source.cells]
+    assert same == [(cell.id, cell.cell_type, dict(cell.metadata)) for cell in student.cells]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_the_students_copy_stops_at_its_first_task(path, copies):
+    student = read(copies / "student" / path.name)
+    tasks = [cell for cell in student.cells if nbgrader(cell).get("solution")]
+    cell, error = run_cells(student)
+    assert (cell, str(error)) == (tasks[0].id, NOT_DONE) and isinstance(error, NotImplementedError)
+    places = [NOT_DONE if cell.cell_type == "code" else "*Write your answer here.*" for cell in tasks]
+    assert all(place in cell.source for place, cell in zip(places, tasks, strict=True))
+
+
+WRONG = [  # notebook, what is changed in its solution, the check that must refuse it
+    ("00_data", "(folds_of_group > 1).sum()", "table[folds_of_group > 1].group.nunique()", "check-spanning"),
+    ("00_data", "np.fill_diagonal(distances, bits.shape[1] + 1)", "", "check-pair"),
+    ("00_data", "distances.argmin()", "np.where(distances > 99, 0, distances).argmax()", "check-pair"),
+    (
+        "01_eda_label_imbalance",
+        "counts.max() / counts[counts > 0].min()",
+        "counts.max() / counts.mean()",
+        "check-imbalance",
+    ),
+    ("01_eda_label_imbalance", "counts.sum())) + 1", "counts.sum()))", "check-imbalance"),
+    ("01_eda_label_imbalance", "false_alarms) / 28", "false_alarms)", "check-always"),
+    ("01_eda_label_imbalance", "false_alarms + misses)", "false_alarms)", "check-always"),
+    ("01b_classical_baseline", "len(train) / (2 * positives)", "len(train) / positives", "check-balance"),
+    ("01b_classical_baseline", "negative_weights / (negative", "positive_weights / (negative", "check-thresholds"),
+    ("02_train_densenet", "maps * filters + filters", "maps * filters", "check-parameters"),
+    ("02_train_densenet", "np.sqrt(counts.max() / counts)", "counts.max() / counts", "check-weights"),
+    ("02_train_densenet", "/ (weights * counts).sum()", "/ counts.sum()", "check-weights"),
+    ("03_train_resnet18", "(1 + slopes) ** 8", "1 + slopes**8", "check-shortcuts"),
+    ("03_train_resnet18", "kernel[:, :, :2].mean", "kernel.mean", "check-inflated"),
+    ("03_train_resnet18", ".sum() / len(shares)", ".sum()", "check-losses"),
+    ("04_train_inception_v2", "[-1] for branch in branches", "[-1] for branch in branches[:3]", "check-widths"),
+    ("04_train_inception_v2", "rarity, 1.0).max(axis=1)", "rarity, 1.0).prod(axis=1)", "check-sampling"),
+    ("05_threshold_tuning", "(probs > cuts).sum", "(probs >= cuts).sum", "check-reached"),
+    ("05_threshold_tuning", "np.where(ends_tie, f1, 0).argmax()", "hits[-1] - 1", "check-threshold"),
+    ("06_ensemble", "np.maximum(preds_first, preds_second)", "preds_first + preds_second", "check-union"),
+    ("06_ensemble", "np.maximum(preds_first, preds_second)", "np.minimum(preds_first, preds_second)", "check-union"),
+    ("06_ensemble", "averaged = [[1, 1, 0, 0]", "averaged = [[1, 0, 0, 0]", "check-by-hand"),
+    ("07_report", 'table["high"] < 0', 'table["high"] <= 0.04', "check-read"),
+    ("07_report", "labels[rows], before[rows])", "labels[others], before[others])", "check-paired"),
+    ("08_explore", "& (labels == 0)", "", "check-surest"),
+    ("08_explore", "missed.T.astype(int) @ missed.astype(int)", "(missed.T @ missed).astype(int)", "check-together"),
+    ("08_explore", "apart.argmax(), apart.shape", "together.argmax(), apart.shape", "check-together"),
+]
+
+
+@pytest.mark.parametrize("stem, before, after, check", WRONG, ids=[f"{row[0]}: {row[2]}" for row in WRONG])
+def test_a_wrong_answer_is_refused_with_a_sentence(stem, before, after, check):
+    """By the visible checks: hidden ones are taken away, as they are in the student's copy."""
+    notebook = read(exercises.SOURCE / f"{stem}.ipynb")
+    assert source_of(notebook).count(before) == 1
+    for cell in notebook.cells:
+        cell.source = re.sub(r"### BEGIN HIDDEN TESTS.*", "", cell.source, flags=re.DOTALL)
+    cell, error = run_cells(notebook, [(before, after)])
+    assert isinstance(error, AssertionError) and cell == check and len(str(error)) > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_solved_copies_pass(path, copies):
+    """In a kernel, from the folder in which they were written, with the hidden tests."""
+    solved = read(copies / "solved" / path.name)
+    assert "### BEGIN" not in source_of(solved) and "### END" not in source_of(solved)
+    nbclient.NotebookClient(solved, timeout=300, resources={"metadata": {"path": str(copies / "solved")}}).execute()
+    printed = [output.get("text", "") for cell in solved.cells for output in cell.get("outputs", [])]
+    checks = [cell for cell in solved.cells if cell.id.startswith("check-")]
+    assert "".join(printed).count("correct") == len(checks) >= 2
+
+
+def test_a_students_work_is_not_written_over(tmp_path, capsys):
+    assert __main__.main(["exercises", str(tmp_path)]) == 0
+    assert "10 notebooks" in capsys.readouterr().out
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.ipynb")}
+    assert len(before) == 20 and __main__.main(["exercises", str(tmp_path)]) == 0  # unchanged: written again
+    work = tmp_path / "student" / "00_data.ipynb"
+    work.write_bytes(work.read_bytes().replace(b"your code here", b"\xff"))
+    (tmp_path / "solved" / "00_data.ipynb").unlink()
+    assert __main__.main(["exercises", str(tmp_path)]) == 2
+    assert re.search(r"student/00_data.ipynb was changed: .* --replace$", capsys.readouterr().err.strip())
+    assert b"\xff" in work.read_bytes() and not (tmp_path / "solved" / "00_data.ipynb").exists()
+    assert __main__.main(["exercises", str(tmp_path), "--replace"]) == 0
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.ipynb")} == before
+    assert [path.name for path in tmp_path.iterdir() if path.name not in exercises.KINDS] == []
+
+
+@pytest.mark.parametrize("text", ["### BEGIN SOLUTION\nx = 1", "x = 1\n### END SOLUTION", "### END HIDDEN TESTS"])
+def test_a_mark_without_its_partner_is_refused(tmp_path, monkeypatch, text):
+    shutil.copy(SOURCES[0], tmp_path / "00.ipynb")
+    notebook = read(tmp_path / "00.ipynb")
+    notebook.cells[2].source = text
+    nbformat.write(notebook, tmp_path / "00.ipynb")
+    monkeypatch.setattr(exercises, "SOURCE", tmp_path)
+    with pytest.raises(ValueError, match="00.ipynb, cell setup: a BEGIN or END mark has no partner"):
+        exercises.write_copies(tmp_path / "out")
+    assert not os.path.exists(tmp_path / "out")
