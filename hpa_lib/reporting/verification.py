@@ -168,7 +168,9 @@ def _read_values(path: Path) -> dict[tuple[str, str], object]:
         return {("", ""): None}
     text = path.read_text(encoding="utf-8", errors="replace")
     if path.suffix == ".json":
-        return {("", name): value for name, value in _flatten(json.loads(text), "") if name != DIGEST}
+        values = [(name, value) for name, value in _flatten(json.loads(text), "") if name != DIGEST]
+        values.sort(key=lambda entry: not entry[0].startswith("runs."))  # first what probabilities it was made of
+        return {("", name): value for name, value in values}
     lines = VARYING.sub("", text).splitlines()
     if path.suffix != ".csv":
         return {(f"line {number}", ""): line for number, line in enumerate(lines, 1)}
