@@ -61,12 +61,13 @@ def _describe(run_set: Path, run: str, stored) -> list[str]:
     """What a reader of the predictions must know."""
     record, limits = store.load_json(run_set, f"runs/{run}/result.json"), stored.thresholds
     tuned = f"its class's threshold ({limits.min():.2f} to {limits.max():.2f}, of notebook 05)"
+    turns = f", mean of {stored.turns} turns" if stored.turns > 1 else ""
     filled = "; an image that reaches none gets its most probable label" if stored.fill_empty else ""
     synthetic = ["Trained on SYNTHETIC images: on real cells its labels mean nothing."] if record["synthetic"] else []
     return [
         f"Run {run} of {run_set} (commit {record.get('versions', {}).get('commit', 'unknown')}).",
         *synthetic,
-        f"Images at {stored.image_size} x {stored.image_size} pixels, {stored.channels}, mean of {stored.turns} turns.",
+        f"Images at {stored.image_size} x {stored.image_size} pixels, {stored.channels}{turns}.",
         f"A label counts from {'.5' if (limits == 0.5).all() else tuned} on{filled}.",
     ]
 

@@ -53,6 +53,7 @@ def write_page(
         thumbnails: Id -> the bytes of a JPEG file, of the first images.
         probs, preds: (N, 28) of all images.
     """
+    stamps = [*stamps, "The number beside a label is its probability."]
     if len(thumbnails) < len(probs):
         stamps = [*stamps, f"Shown are the first {len(thumbnails):,} images; labels.csv has all {len(probs):,}."]
     parts = [page.HEAD.format(title=html.escape(title), style=page.STYLE + STYLE), "<ul>"]
