@@ -55,11 +55,11 @@ def find_parameters(out: Path) -> dict[str, dict]:
         parameters = {number: _shared(decision) for number, decision in (("05", tuned), ("06", united))}
         parameters["05"] |= {"FOLDS": tuned["folds"], "FILL_EMPTY": tuned["fill_empty"]}
         parameters["05"]["CANDIDATE"] = tuned["recommended"] if tuned["chosen_by"] == "parameter" else ""
-        parameters["06"]["FOLDS"] = united.get("folds", tuned["folds"])  # older files have no folds
+        parameters["06"]["FOLDS"] = united.get("folds", tuned["folds"])  # older files have no folds, no named_pair
         parameters["06"]["CANDIDATE"] = united["candidate"] if united["candidate"] != tuned["recommended"] else ""
         parameters["06"]["ENSEMBLE"] = united["chosen"] if united["chosen_by"] == "parameter" else ""
-        is_named = united.get("pair_chosen_by", "parameter") == "parameter"
-        parameters["06"]["PAIR"] = ",".join(united["pair"]) if is_named and len(united["pair"]) == 2 else ""
+        pair = ",".join(united["pair"] if len(united["pair"]) == 2 else [])
+        parameters["06"]["PAIR"] = united.get("named_pair", pair)
     except KeyError as error:
         raise ValueError(f"decisions/ of {out} has no entry {error}: run notebooks 05 and 06 again") from None
     if (out / "report" / "manifest.json").exists():

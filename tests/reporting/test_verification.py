@@ -173,13 +173,13 @@ def test_parameters_are_read_from_the_decisions(tmp_path):
     tuned = shared | {"folds": 4, "fill_empty": False, "recommended": "exact", "chosen_by": "parameter"}
     united = shared | {"folds": 3, "candidate": "exact", "chosen": "mean", "chosen_by": "the best", "pair": ["b", "a"]}
     store.save_json(tmp_path, "decisions/thresholds.json", tuned)
-    store.save_json(tmp_path, "decisions/ensemble.json", united | {"pair_chosen_by": "the best"})
+    store.save_json(tmp_path, "decisions/ensemble.json", united | {"named_pair": ""})
     both = {"RUNS": "a,b", "BOOTSTRAP": 30, "SEED": 2}
     assert verification.find_parameters(tmp_path) == {
         "05": both | {"FOLDS": 4, "FILL_EMPTY": False, "CANDIDATE": "exact"},
         "06": both | {"FOLDS": 3, "CANDIDATE": "", "ENSEMBLE": "", "PAIR": ""},
     }
-    del united["folds"]  # as in older run sets, which do not say who chose the pair either
+    del united["folds"]  # as in older run sets, which do not say either whether the pair was named
     store.save_json(tmp_path, "decisions/ensemble.json", united | {"candidate": "half", "chosen_by": "parameter"})
     store.save_json(tmp_path, "report/manifest.json", {"draws": 40, "seed": 5})
     parameters = verification.find_parameters(tmp_path)
