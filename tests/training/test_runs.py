@@ -96,11 +96,12 @@ def test_new_images_get_the_runs_own_numbers(run_set, tmp_path, capsys):
     assert page.count("<img") == 5 and "mean of 2 turns" in page and "SYNTHETIC" in page
     assert not len(store.load_table(to, "findings.csv"))
     (images / "test-0001_blue.png").write_bytes(b"no image")
-    cv2.imwrite(str(images / "small_green.png"), np.eye(16, dtype=np.uint8))
+    for number, channel in enumerate(atlas.CHANNELS):
+        cv2.imwrite(str(images / f"small_{channel}.png"), np.eye(16, dtype=np.uint8) + number)
     capsys.readouterr()
     assert __main__.main(command) == 1
     told = capsys.readouterr().out
-    assert f"left out: {images}/test-0001_blue.png: " in told and f"left out: {images}/small_*.png: red, blue" in told
+    assert f"left out: {images}/test-0001_blue.png: " in told and "small_*.png: 16 x 16 pixels, less than" in told
     np.testing.assert_allclose(store.load_table(to, "probs.csv").iloc[:, 1:], np.delete(probs, 1, 0), atol=1e-5)
     assert set(store.load_table(to, "findings.csv")["Id"]) == {"test-0001", "small"}
     assert not (to / "page.html").exists()  # that of the earlier call would show other images
