@@ -71,6 +71,8 @@ The map of the library, in the order in which the data flows::
     reporting/tables            what a run set has stored, as tables
     reporting/run_list          all runs of a run set, the best first
     reporting/leftovers         what of a run set is safe to delete
+    reporting/predictions       what a run predicts of new images: tables and a page
+    reporting/verification      which stored number does not follow from the probabilities
     reporting/explore           one run, image by image
     reporting/widgets           the same to click on, in a notebook
     reporting/study             the study's numbers beside ours
@@ -91,6 +93,8 @@ The map of the library, in the order in which the data flows::
     commands/data               hpa check, weights
     commands/run                hpa run
     commands/clean              hpa clean
+    commands/predict            hpa predict
+    commands/verify             hpa verify
     commands/scores             hpa runs, report, add-run, score, submission check
     commands/teaching           hpa exercises
 

@@ -67,6 +67,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_score_commands(commands)
     _add_clean(commands)
     _add_teaching_commands(commands)
+    _add_predict(commands)
+    _add_verify(commands)
     return parser
 
 
@@ -154,6 +156,25 @@ def _add_teaching_commands(commands) -> None:
     exercises.add_argument("out", metavar="OUT", type=_path, help="folder that gets student/ and solved/")
     exercises.add_argument("--replace", action="store_true", help="write over copies that were changed since")
     exercises.set_defaults(command="teaching.write_exercises")
+
+
+def _add_predict(commands) -> None:
+    predict = commands.add_parser("predict", help="a finished run on new images without labels")
+    add = predict.add_argument
+    add("run", metavar="RUN", help="its name, as hpa runs prints it")
+    add("images", metavar="IMAGES", type=_path, help="folder of channel files, such as <Id>_green.png")
+    add("out", metavar="OUT", type=_path, help="folder for probs.csv, labels.csv and findings.csv")
+    add("--from", dest="run_set", default="", metavar="RUNSET", help="default: HPA_OUT, else the newest finished one")
+    add("--page", action="store_true", help="page.html too: thumbnails and labels of the first 1,000 images")
+    predict.set_defaults(command="predict.predict")
+
+
+def _add_verify(commands) -> None:
+    verify = commands.add_parser("verify", help="does every number of a run set follow from what it has stored?")
+    verify.add_argument("out", metavar="RUNSET", type=_path)
+    data = "with sample_submission.csv and, for test scores, truth/; default: what notebook 00 read"
+    verify.add_argument("--data", type=_path, metavar="DIR", help=data)
+    verify.set_defaults(command="verify.verify")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from hpa_lib import locks, store
@@ -201,8 +200,7 @@ def read_image(data: Path, part: str, image_id: str, size: int, absent: Iterable
     for finding in image.findings:
         if finding.severity == "error":
             raise ValueError(kaggle.make_sentence(data, finding))
-    merged = cv2.merge(image.channels)  # (H, W, 4)
-    return merged if image.shape == (size, size) else cv2.resize(merged, (size, size), interpolation=cv2.INTER_AREA)
+    return image_files.reduce(image.channels, size)
 
 
 def _describe(data: Path, ids: list[str], part: str, size: int, absent: list[str]) -> dict:

@@ -1,16 +1,19 @@
 """The four channel files of one image: whether they can be used, what is wrong with them, and their pixels."""
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from hpa_lib import atlas
-from hpa_lib.data import kaggle, png
+from hpa_lib.data import kaggle, layout, png
 from hpa_lib.data.kaggle import Finding
 
+NAME = re.compile(rf"(.+)_({'|'.join(atlas.CHANNELS)})\.png")
 REMEDIES = {
     "missing": "download the data again or go on without this image; 'rgb' needs the files of red, green and blue, "
     "'rgby' and 'rgb_merge' those of yellow too",
@@ -65,6 +68,43 @@ def inspect_image(
     return Image(channels, shape, findings)
 
 
+def list_ids(folder: Path) -> list[str]:
+    """The Ids of all images with a channel file ``<Id>_<colour>.png`` in a folder, sorted.
+
+    Raises:
+        ValueError: there is no such file; the sentence says what is there in its place.
+    """
+    ids = {match[1] for match in map(NAME.fullmatch, kaggle.list_files(folder)) if match}
+    if not ids:
+        found, remedy = layout.explain_part(folder.parent, folder.name) or ("", "name the folder that holds them")
+        problem = "holds no images of the form <Id>_red.png, <Id>_green.png, <Id>_blue.png, <Id>_yellow.png"
+        raise ValueError(f"{folder} {problem}{', but ' + found if found else ''}: {remedy}")
+    return sorted(ids)
+
+
+def read_images(
+    folder: Path, part: str, size: int, absent: Iterable[str], ids: Iterable[str]
+) -> tuple[list[str], np.ndarray, list[Finding]]:
+    """Those of ``ids`` that can be used, their images uint8 (B, size, size, 4), and what was found about all of them.
+
+    Args: as ``inspect_image``; ``ids`` is last, so that the others can be bound.
+    """
+    usable, images, findings = [], [], []
+    for image_id in ids:
+        channels, _, found = inspect_image(folder, part, image_id, size, absent)
+        findings += found
+        if all(finding.severity != "error" for finding in found):
+            usable.append(image_id)
+            images.append(reduce(channels, size))
+    return usable, np.array(images, np.uint8).reshape(-1, size, size, 4), findings
+
+
+def reduce(channels: list[np.ndarray], size: int) -> np.ndarray:
+    """Four square channels, uint8 (H, H), as one image uint8 (size, size, 4), reduced by area averaging."""
+    merged = cv2.merge(channels)
+    return merged if len(merged) == size else cv2.resize(merged, (size, size), interpolation=cv2.INTER_AREA)
+
+
 class _Channel(NamedTuple):
     data: bytes
     shape: tuple[int, int]  # width, height
@@ -105,7 +145,8 @@ def _compare_channels(good: dict[str, _Channel], missing: list[str], size: int) 
         return f"not one square size in its four channels ({sides} pixels)", REMEDIES["shape"]
     if shapes and shapes[0][0] < size:
         side = shapes[0][0]
-        return f"{side} x {side} pixels, less than the size {size}", f"use IMAGE_SIZE = {side}, or go on without it"
+        remedy = f"use IMAGE_SIZE = {side} (to predict: a run of that size), or go on without it"
+        return f"{side} x {side} pixels, less than the size {size}", remedy
     first = {}
     for color, channel in good.items():
         if channel.pixels is not None and channel.pixels.min() < channel.pixels.max():

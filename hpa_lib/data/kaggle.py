@@ -188,9 +188,9 @@ def channel_paths(folder: str | Path, part: str, image_id: str) -> list[Path]:
     return [Path(folder) / part / f"{image_id}_{channel}.png" for channel in atlas.CHANNELS]
 
 
-def list_absent_channels(folder: str | Path) -> list[str]:
+def list_absent_channels(folder: str | Path, parts: Iterable[str] = tuple(TABLES)) -> list[str]:
     """The channels that a data set lacks altogether: ``["yellow"]`` where there are green files but no yellow one."""
-    ends = {name.rpartition("_")[2] for part in TABLES for name in list_files(Path(folder) / part)}
+    ends = {name.rpartition("_")[2] for part in parts for name in list_files(Path(folder) / part)}
     return [OPTIONAL] if "green.png" in ends and f"{OPTIONAL}.png" not in ends else []
 
 

@@ -53,6 +53,14 @@ def encode_png(picture: np.ndarray) -> bytes:
     return cv2.imencode(".png", np.round(255 * picture[..., ::-1]).astype(np.uint8))[1].tobytes()
 
 
+def make_thumbnail(image: np.ndarray, side: int = 96) -> bytes:
+    """A four-channel image, uint8 (S, S, 4), as the bytes of a JPEG file of at most ``side`` pixels per side."""
+    if len(image) > side:
+        image = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    picture = np.round(255 * to_rgb(image)[..., ::-1]).astype(np.uint8)
+    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+
+
 def four_channels(image: np.ndarray, title: str = "", synthetic: bool = False) -> Figure:
     """One field, uint8 (S, S, 4): its four stains in their own colours, and all together."""
     fig, axes = style.new_figure(11, 3.1, ncols=5)

@@ -1,9 +1,15 @@
 """Model + images -> probabilities, with test-time augmentation. Keras ends here: NumPy from here on."""
 
+import contextlib
+import functools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
 import keras
 import numpy as np
 
-from hpa_lib.data import parallel
+from hpa_lib.data import checks, image_files, parallel
+from hpa_lib.data.kaggle import Finding
 from hpa_lib.decisions import calibration
 from hpa_lib.training import augment
 
@@ -66,6 +72,32 @@ def predict_embeddings(
     both = keras.Model(model.input, [model.output, model.get_layer("logits").input])
     unturned, embeddings = _predict(both, images, rows, 64, 0)
     return _average(unturned, model, images, rows, turns), embeddings.astype(np.float16)
+
+
+def predict_folder(
+    model: keras.Model, folder: Path, ids: list[str], turns: int = 1, absent: Iterable[str] = ()
+) -> Iterator[tuple[list[str], np.ndarray, np.ndarray, list[Finding]]]:
+    """Probabilities of a folder of channel files, read as training images are; memory does not grow with their number.
+
+    Args:
+        model: as in ``predict_logits``; images are reduced to its size.
+        folder: holds ``<Id>_<colour>.png``.
+        ids: from ``image_files.list_ids``.
+        turns: as in ``predict_probs``.
+        absent: channels that the folder lacks (``kaggle.list_absent_channels``).
+
+    Yields:
+        For some images at a time: the Ids of those that can be used, the images uint8 (B, S, S, 4), their
+        probabilities float32 (B, 28), and the findings about all of them.
+    """
+    read = functools.partial(image_files.read_images, folder.parent, folder.name, model.input_shape[1], absent)
+    chunks = [ids[start : start + checks.CHUNK] for start in range(0, len(ids), checks.CHUNK)]
+    workers = min(parallel.count_cores(), 1 + len(ids) // checks.WORTH_A_PROCESS)
+    bar = parallel.bar(total=len(ids), desc="predict", unit="image")
+    with contextlib.closing(parallel.run(read, chunks, workers)) as results, bar:
+        for chunk, (usable, images, findings) in zip(chunks, results, strict=True):
+            yield usable, images, predict_probs(model, images, np.arange(len(usable)), turns), findings
+            bar.update(len(chunk))
 
 
 def _check_turns(turns: int) -> None:

@@ -297,8 +297,10 @@ class Loaded(NamedTuple):
 
     model: keras.Model  # uint8 (N, S, S, 4) in, logits (N, 28) out
     thresholds: np.ndarray  # float (28,), as notebook 05 recommends; .5 where it has not taken this run
+    fill_empty: bool  # whether an image that no class reaches gets its most probable one
     channels: str
     image_size: int
+    turns: int  # of test-time augmentation, as its stored probabilities were made with
 
 
 def load(out: str | Path, run: str) -> Loaded:
@@ -310,8 +312,8 @@ def load(out: str | Path, run: str) -> Loaded:
         from hpa_lib.training import predict, runs
 
         stored = runs.load("outputs/demo", "resnet18-rgby-study")
-        probs = predict.predict_probs(stored.model, images, np.arange(len(images)))  # images uint8 (N, S, S, 4)
-        preds = thresholds.apply(probs, stored.thresholds, fill_empty=True)
+        probs = predict.predict_probs(stored.model, images, np.arange(len(images)), stored.turns)  # uint8 (N, S, S, 4)
+        preds = thresholds.apply(probs, stored.thresholds, stored.fill_empty)
 
     Raises:
         ValueError: no such run, or one that holds probabilities alone.
@@ -322,5 +324,5 @@ def load(out: str | Path, run: str) -> Loaded:
     path, record = store.run_folder(out, run) / "model.keras", store.load_json(out, f"runs/{run}/result.json")
     if not path.exists():
         raise ValueError(f"run '{run}' in {out} holds probabilities but no network: it was not trained here")
-    limits, _ = thresholds.load(out, run)
-    return Loaded(keras.models.load_model(path), limits, record["channels"], record["image_size"])
+    how = (*thresholds.load(out, run), record["channels"], record["image_size"], record["tta"])
+    return Loaded(keras.models.load_model(path), *how)

@@ -342,7 +342,7 @@ def test_images_smaller_than_the_size_are_one_error(tiny_dataset, capsys):
     findings = checks.check(data, size=64, progress=False)
     assert findings["severity"].tolist() == ["error"] * 4
     assert findings["problem"].iloc[0] == "32 x 32 pixels, less than the size 64"
-    assert findings["remedy"].iloc[0] == "use IMAGE_SIZE = 32, or go on without it"
+    assert findings["remedy"].iloc[0] == "use IMAGE_SIZE = 32 (to predict: a run of that size), or go on without it"
     assert __main__.main(["check", str(data), "--size", "64"]) == 1
     assert "less than the size 64" in capsys.readouterr().out
 

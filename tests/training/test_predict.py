@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from hpa_lib.data import cache, checks, image_files
 from hpa_lib.decisions import calibration
 from hpa_lib.training import augment, predict
 
@@ -49,3 +50,18 @@ def test_turns_out_of_range_are_refused():
     model = keras.Model(inputs, keras.layers.Dense(28, name="logits")(corner_model()(inputs)))
     with pytest.raises(ValueError, match="use 1 to 8 turns"):
         predict.predict_embeddings(model, IMAGES, np.arange(2), turns=0)
+
+
+def test_a_folder_is_read_in_parts_and_bad_images_do_not_stop_it(tiny_dataset, monkeypatch):
+    """Every part has as many rows as usable images; images are reduced as the cache reduces them."""
+    monkeypatch.setattr(checks, "CHUNK", 3)
+    folder = tiny_dataset(test_images=8, size=24) / "test"
+    for number in (3, 4, 5):  # a whole part
+        (folder / f"test-{number:04d}_red.png").unlink()
+    ids = image_files.list_ids(folder)
+    parts = list(predict.predict_folder(corner_model(), folder, ids, turns=2))
+    assert [len(names) for names, *_ in parts] == [3, 0, 2] and [len(found) for *_, found in parts] == [0, 3, 0]
+    names, images, probs, _ = parts[2]
+    assert names == ["test-0006", "test-0007"] and images.shape == (2, 12, 12, 4)
+    assert (images[1] == cache.read_image(folder.parent, "test", "test-0007", 12)).all()
+    assert (probs == predict.predict_probs(corner_model(), images, np.arange(2), turns=2)).all()

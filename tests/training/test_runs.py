@@ -2,13 +2,14 @@
 
 import re
 
+import cv2
 import nbformat
 import numpy as np
 import pytest
 
-from hpa_lib import __main__, models, paths, provenance, store
+from hpa_lib import __main__, atlas, models, paths, provenance, store
 from hpa_lib.data import cache, kaggle, splits
-from hpa_lib.decisions import calibration
+from hpa_lib.decisions import calibration, thresholds
 from hpa_lib.training import predict, recipes, runs
 
 SMALL = {"image_size": 64, "epochs": 1, "batch_size": 16, "precision": "float32"}
@@ -73,6 +74,57 @@ def test_a_stored_run_is_loaded_with_its_thresholds(run_set):
     (run_set / "runs" / "mine" / "model.keras").unlink()
     with pytest.raises(ValueError, match="holds probabilities but no network"):
         runs.load(run_set, "mine")
+
+
+def test_new_images_get_the_runs_own_numbers(run_set, tmp_path, capsys):
+    """The test images from their files give what was stored of them; a bad one is left out and named."""
+    runs.train("densenet", out=run_set, run="mine", tta=2, **SMALL)
+    limits = np.linspace(0.3, 0.7, 28)
+    decision = {"recommended": "exact", "thresholds": {"mine": {"exact": limits}}, "fill_empty": True}
+    store.save_json(run_set, "decisions/thresholds.json", decision | {"runs": store.digest_runs(run_set, ["mine"])})
+    images, to = tmp_path / "data" / "test", tmp_path / "predicted"
+    command = ["predict", "mine", str(images), str(to), "--from", str(run_set)]
+    assert __main__.main([*command, "--page"]) == 0
+    ids, probs = store.load_probs(run_set, "mine", "test")
+    table, sets = (store.load_table(to, name) for name in ("probs.csv", "labels.csv"))
+    assert list(table) == ["Id", *atlas.LABELS] and table["Id"].tolist() == ids.tolist()
+    np.testing.assert_allclose(table.iloc[:, 1:], probs, atol=1e-5)
+    preds = thresholds.apply(probs, limits, fill_empty=True)
+    assert sets["Predicted"].tolist() == [atlas.format_target(row) for row in preds]
+    assert sets["names"][0].split("; ")[0] == atlas.LABELS[np.flatnonzero(preds[0])[0]]
+    page = (to / "page.html").read_text(encoding="utf-8")
+    assert page.count("<img") == 5 and "mean of 2 turns" in page and "SYNTHETIC" in page
+    assert not len(store.load_table(to, "findings.csv"))
+    (images / "test-0001_blue.png").write_bytes(b"no image")
+    for number, channel in enumerate(atlas.CHANNELS):
+        cv2.imwrite(str(images / f"small_{channel}.png"), np.eye(16, dtype=np.uint8) + number)
+    capsys.readouterr()
+    assert __main__.main(command) == 1
+    told = capsys.readouterr().out
+    assert f"left out: {images}/test-0001_blue.png: " in told and "small_*.png: 16 x 16 pixels, less than" in told
+    np.testing.assert_allclose(store.load_table(to, "probs.csv").iloc[:, 1:], np.delete(probs, 1, 0), atol=1e-5)
+    assert set(store.load_table(to, "findings.csv")["Id"]) == {"test-0001", "small"}
+    assert not (to / "page.html").exists()  # that of the earlier call would show other images
+
+
+def test_what_cannot_be_predicted_is_refused_before_the_network_is_loaded(run_set, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runs, "load", None)
+    images, split = tmp_path / "data" / "test", store.split_digest(run_set)
+    for name, record in (("four", {"channels": "rgby"}), ("three", {"channels": "rgb", "parameters": 1})):
+        store.save_json(run_set, f"runs/{name}/result.json", record | {"split": split})
+
+    def refused(run, folder, to, *words):
+        assert __main__.main(["predict", run, str(folder), str(to), "--from", str(run_set)]) == 2
+        told = capsys.readouterr().err
+        assert all(word in told for word in words) and told.count("\n") == 1, told
+
+    refused("five", images, tmp_path / "new", "no finished run 'five'", "four, three")
+    refused("four", images, run_set, "holds other files", "cache")
+    refused("four", tmp_path / "data", tmp_path / "new", "holds no images of the form <Id>_red.png")
+    for path in images.glob("*_yellow.png"):
+        path.unlink()
+    refused("four", images, tmp_path / "new", "run 'four' reads yellow", "use three")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(
