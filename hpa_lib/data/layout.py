@@ -76,7 +76,7 @@ def find_elsewhere(folder: Path, name: str) -> tuple[str, str] | None:
 
 
 def read_channel_names(text: str) -> dict[str, str]:
-    """What file names call a channel, in lower case -> the channel: ``{"w1": "red", ...}`` for ``"red=w1,..."``.
+    """The name of a channel in file names, in lower case -> the channel: ``{"w1": "red", ...}`` for ``"red=w1,..."``.
 
     Raises:
         ValueError: the text is not so, a name or channel occurs twice, or red, green or blue is missing.
