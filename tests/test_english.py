@@ -32,7 +32,7 @@ PHRASES = {  # what must not be written -> what to write
     r"\bthe last word\b|\ba night of\b|\bbrings? (theirs|its own) along\b|\bthat stood above\b": "say it plainly",
     r"\bbelongs? into\b|\bhands out\b|\bempty without\b": "'belongs in', 'offers', 'no rows where'",
 }
-PLACES = ("README.md", "CONTRIBUTING.md", "outputs/*.md", "bench/*.md", "bench/*.py", "hpa_synth/*.py")
+PLACES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "outputs/*.md", "bench/*.md", "bench/*.py", "hpa_synth/*.py")
 PLACES += ("hpa_lib/**/*.py", "notebooks/*.ipynb")
 
 

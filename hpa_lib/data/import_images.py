@@ -83,6 +83,7 @@ def import_folder(
         ValueError: nothing can be imported, or ``out`` is no place for it.
     """
     source, out = Path(source), Path(out)
+    _check_place(source, out)
     images, findings, notes = layout.find_images(source, pattern, layout.read_channel_names(channels))
     targets, groups, found = read_label_table(labels, label_column, group_column, images) if labels else ({}, {}, [])
     jobs = [
@@ -91,9 +92,14 @@ def import_folder(
         if targets.get(image_id) != ""  # its row cannot be used
     ]
     ranges = _find_ranges(scale, jobs, progress)
+    lacking = sorted({channel for job in jobs for channel in job.files} - ranges.keys())
+    if lacking:
+        raise ValueError(
+            f"scale {scale!r} has no range for {lacking[0]}: give each channel one; data is for 16-bit files"
+        )
     stated = ",".join(f"{low}:{high}" for low, high in ranges.values())
     settings = {"source": str(source.resolve()), "pattern": pattern, "channels": channels, "crop": crop}
-    _claim(source, out, settings | {"scale": stated})
+    _claim(out, settings | {"scale": stated})
     with store.lock(out / ".import.lock", f"the folder {out}"):
         for half in out.glob("*/.*.part.*"):  # of a killed import
             half.unlink()
@@ -110,27 +116,31 @@ def import_folder(
     if scale == "data":
         notes.append(f"for images that come later: --scale {stated}")
     if scale == "full" and 0 < peak <= TWELVE_BITS:
-        notes.append(f"ALL IS DARK: the brightest 16-bit value is {peak}; import anew with --scale 0:{TWELVE_BITS}")
+        notes.append(
+            f"ALL IS DARK: the brightest 16-bit value is {peak}; import into a new folder with --scale 0:{TWELVE_BITS}"
+        )
     written = sum(job.id not in bad for job in changed)
     return Result(parts["train"], parts["test"], written, table, notes)
 
 
-def _claim(source: Path, out: Path, settings: dict) -> None:
-    """Make ``out`` the folder of an import with these settings, or refuse with a ValueError."""
+def _check_place(source: Path, out: Path) -> None:
+    """Refuse, with a ValueError, an ``out`` that must not be written to."""
     here, there = source.resolve(), out.resolve()
     if here == there or here in there.parents or there in here.parents:
         raise ValueError(f"{out} and {source} are one folder, or one is inside the other: write to another place")
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: give a new folder")
-    if (out / RECORD).exists():
-        known = store.load_json(out, RECORD)
-        other = [f"{name} {known.get(name)!r}" for name, value in settings.items() if known.get(name) != value]
-        if other:
-            raise ValueError(f"{out} was imported with {', '.join(other)}: import with that, or into a new folder")
-        return
-    foreign = sorted(entry.name for entry in out.iterdir() if entry.name[0] != ".") if out.exists() else []
-    if foreign:
-        raise ValueError(f"{out} is not empty (it holds {foreign[0]}): give a new folder")
+    names = sorted(entry.name for entry in out.iterdir() if entry.name[0] != ".") if out.exists() else []
+    if names and RECORD not in names:
+        raise ValueError(f"{out} is not empty (it holds {names[0]}): give a new folder")
+
+
+def _claim(out: Path, settings: dict) -> None:
+    """Make ``out`` the folder of an import with these settings; a ValueError where it has others."""
+    known = store.load_json(out, RECORD) if (out / RECORD).exists() else settings
+    other = [f"{name} {known.get(name)!r}" for name, value in settings.items() if known.get(name) != value]
+    if other:
+        raise ValueError(f"{out} was imported with {', '.join(other)}: import with that, or into a new folder")
     store.save_json(out, RECORD, settings)
 
 
@@ -186,13 +196,13 @@ def _find_ranges(scale: str, jobs: list[Job], progress: bool) -> dict[str, tuple
 
 def _measure_ranges(jobs: list[Job], progress: bool) -> dict[str, tuple[int, int]]:
     """The ranges of the scale "data", from the exact counts of all 16-bit values of each channel."""
-    counts, ranges = sum(_go_through(_count_chunk, jobs, "measure", progress)), {}
+    counts, ranges = np.zeros((len(atlas.CHANNELS), 65536), int), {}
+    for chunk_counts in _go_through(_count_chunk, jobs, "measure", progress):
+        counts += chunk_counts
     for channel, count in zip(atlas.CHANNELS, counts, strict=True):
         if count.any():
             low, high = np.searchsorted(np.cumsum(count) / count.sum(), SHARES)
             ranges[channel] = (int(low), max(int(high), int(low) + 1))
-    if not ranges:
-        raise ValueError("scale 'data' is for 16-bit files, and none can be read: leave it out")
     return ranges
 
 

@@ -140,7 +140,7 @@ def test_an_interrupted_import_leaves_no_half_file_and_goes_on(take, monkeypatch
 
 def test_labels_that_come_later_move_the_image(source, take):
     _, out = take()
-    result, _ = take(labels=write_labels(source, "Id;Location\na1;Cytosol\n"))  # as a German Excel saves it
+    result, _ = take(labels=write_labels(source, "\ufeffId;Location\r\na1;Cytosol\r\n"))  # as Excel saves it
     assert (result.train, result.test) == (1, 5)
     assert len(list(out.glob("train/a1_*.png"))) == 4 and not list(out.glob("test/a1_*.png"))
 
@@ -299,8 +299,19 @@ def test_8_bit_files_and_a_scale_in_16_bit_values_do_not_mix(source, take):
     ]
     for path in source.iterdir():
         path.write_bytes(as_tiff(GREY))
-    with pytest.raises(ValueError, match="none can be read: leave it out"):
+    with pytest.raises(ValueError, match="no range for blue.*data is for 16-bit files"):
         take(scale="data")
+
+
+def test_each_channel_has_its_range(source, take):
+    with pytest.raises(ValueError, match="has no range for yellow"):
+        take(scale="0:10,0:20,0:30")
+    for path in source.iterdir():
+        tifffile.imwrite(path, np.arange(32 * 32, dtype=np.uint16).reshape(32, 32))
+    _, out = take(scale="0:100,0:200,100:400,0:800")
+    last = [np.flatnonzero(read(out, "a1", channel) < 255)[-1] for channel in atlas.CHANNELS]
+    assert last == [99, 199, 399, 798]  # 798.5 of 800 is rounded to 255
+    assert np.flatnonzero(read(out, "a1", "blue"))[0] == 101
 
 
 def test_images_that_are_not_square_are_cropped_when_asked(tmp_path):
