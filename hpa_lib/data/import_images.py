@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from hpa_lib import atlas, store
+from hpa_lib import atlas, locks, store
 from hpa_lib.data import csv_rows, image_files, kaggle, layout, parallel
 from hpa_lib.data.kaggle import Finding
 
@@ -100,7 +100,7 @@ def import_folder(
     stated = ",".join(f"{low}:{high}" for low, high in ranges.values())
     settings = {"source": str(source.resolve()), "pattern": pattern, "channels": channels, "crop": crop}
     _claim(out, settings | {"scale": stated})
-    with store.lock(out / ".import.lock", f"the folder {out}"):
+    with locks.lock(out / ".import.lock", f"the folder {out}"):
         for half in out.glob("*/.*.part.*"):  # of a killed import
             half.unlink()
         changed = [job for job in jobs if not _is_current(out, job)]
