@@ -12,9 +12,10 @@ The map of the library, in the order in which the data flows::
     data/kaggle                 a folder in Kaggle's layout: its tables and where its images are
     data/csv_rows               the rows of a CSV table, read leniently
     data/png                    one channel file: is it whole, and its pixels
-    data/image_files            the four channel files of one image
+    data/image_files            the files of one image, Kaggle's and others'
     data/checks                 all that is wrong with a folder, with remedies
     data/layout                 what a folder holds in place of Kaggle's layout
+    data/import_images          a researcher's own images -> Kaggle's layout
     data/archives               zip archives, unpacked safely
     data/parallel               one task over many processes
     data/disk                   is there room for what is to be written
@@ -90,7 +91,7 @@ The map of the library, in the order in which the data flows::
     running/progress            the line and the log of a running notebook
     running/exercises           the exercises without and with their solutions
 
-    commands/data               hpa check, weights
+    commands/data               hpa import, check, weights
     commands/run                hpa run
     commands/clean              hpa clean
     commands/predict            hpa predict

@@ -62,6 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="store_true", help="print the version and the git commit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("synth", help="draw a synthetic data set in Kaggle's layout")
+    _add_import(commands)
     _add_data_commands(commands)
     _add_run(commands)
     _add_score_commands(commands)
@@ -70,6 +71,22 @@ def make_parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_verify(commands)
     return parser
+
+
+def _add_import(commands) -> None:
+    images = commands.add_parser("import", help="your own images -> Kaggle's layout (docs/own_data.md)")
+    add = images.add_argument
+    add("source", metavar="SOURCE", type=_path, help="folder of PNG, TIFF or JPEG files")
+    add("out", metavar="OUT", type=_path, help="new folder, or one to go on with")
+    add("--pattern", default="{id}_{channel}", help="of file names; without {channel}: colour files")
+    add("--channels", default="", metavar="red=w1,green=w2,...", help="names in the files; default: the colours")
+    add("--scale", default="full", metavar="full|data|LOW:HIGH", help="how 16 bits become 8; default: 65535 is 255")
+    add("--crop", action="store_true", help="keep the middle square of images that are not square")
+    add("--labels", type=_path, metavar="CSV", help="table with Id and HPA's location names, or class numbers")
+    add("--label-column", default="Location", metavar="NAME", help="default: Location")
+    add("--group-column", default="", metavar="NAME", help="column that becomes groups.csv; default: none")
+    add("--strict", action="store_true", help="with any finding write no table: all images or none")
+    images.set_defaults(command="data.import_folder")
 
 
 def _add_data_commands(commands) -> None:

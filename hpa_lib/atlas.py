@@ -3,6 +3,7 @@
 Source: the data page of Kaggle's "Human Protein Atlas Image Classification" (2018).
 """
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -39,6 +40,12 @@ LABELS = (
     "Rods & rings",
 )
 NUM_LABELS = len(LABELS)
+OTHER_NAMES = {  # of HPA's older releases, which also wrote "Cytoskeleton (Actin filaments)", as they are compared
+    "focal adhesions": "Focal adhesion sites",
+    "microtubule end": "Microtubule ends",
+    "mtoc": "Microtubule organizing center",
+    "nucleoli fib center": "Nucleoli fibrillar center",
+}
 
 CHANNELS = ("red", "green", "blue", "yellow")  # microtubules, the protein of interest, nucleus, ER
 CHANNEL_STAINS = ("microtubules", "protein of interest", "nucleus", "endoplasmic reticulum")
@@ -64,6 +71,37 @@ def parse_target(text: str) -> np.ndarray:
             raise ValueError(f"label {part} occurs twice in target {text!r}: write each class number once")
         row[int(part)] = 1
     return row
+
+
+def parse_locations(text: str) -> np.ndarray:
+    """The multi-hot row of location names as HPA writes them, ``"Nucleoplasm;Rods & Rings"``, or of class numbers.
+
+    Semicolons or commas separate names; capitals, "and" for "&" and "centre" for "center" make no difference.
+
+    Returns:
+        uint8 (28,); empty for ``""``.
+
+    Raises:
+        ValueError: a name is none of the 28 (such as Vesicles, which may be any of several), or as ``parse_target``.
+    """
+    names = [name.strip() for name in re.split("[;,]", text) if name.strip()]
+    if len(names) < 2 and text.replace(" ", "").isdigit():
+        return parse_target(text)
+    numbers = {_plain(name): number for number, name in enumerate(LABELS)}
+    numbers |= {other: LABELS.index(name) for other, name in OTHER_NAMES.items()}
+    unknown = [name for name in names if _plain(name) not in numbers]
+    if unknown:
+        remedy = "use the names of hpa_lib/atlas.py, or take the row out"
+        raise ValueError(f"no such location among the 28, {', '.join(map(repr, unknown))}: {remedy}")
+    row = np.zeros(NUM_LABELS, np.uint8)
+    row[[numbers[_plain(name)] for name in names]] = 1
+    return row
+
+
+def _plain(name: str) -> str:
+    """A location name as it is compared."""
+    plain = " ".join(name.casefold().replace("&", " and ").replace("centre", "center").split())
+    return re.sub(r"cytoskeleton \((.+)\)", r"\1", plain)
 
 
 def format_target(row: Iterable[int]) -> str:

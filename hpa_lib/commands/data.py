@@ -1,10 +1,28 @@
-"""``hpa check`` and ``hpa weights``: is all there that a training run reads?"""
+"""``hpa import``, ``hpa check`` and ``hpa weights``: is all there that a training run reads?"""
 
 import argparse
 import sys
 
 from hpa_lib import paths
-from hpa_lib.data import archives, checks
+from hpa_lib.data import archives, checks, import_images
+
+SHOWN = 10  # findings of an import; its table has all
+
+
+def import_folder(options: argparse.Namespace) -> int:
+    """Write a researcher's images in Kaggle's layout."""
+    names = "source out pattern channels scale crop labels label_column group_column strict"
+    result = import_images.import_folder(**{name: getattr(options, name) for name in names.split()})
+    out, findings = options.out, result.findings
+    for file, problem, remedy in findings[:SHOWN].itertuples(index=False):
+        print(f"{file}: {problem}: {remedy}")
+    if len(findings) > SHOWN:
+        print(f"... and {len(findings) - SHOWN} more in {out / import_images.FINDINGS}")
+    print(*result.notes, sep="\n", end="\n" if result.notes else "")
+    print(f"{out}: {result.train} images with labels, {result.test} without; {result.written} of them written now")
+    print(f"{len(findings)} findings in {out / import_images.FINDINGS}")
+    print(f"next: hpa check {out}" if result.train else f"no labels, so nothing to train on: images in {out / 'test'}")
+    return 1 if len(findings) else 0
 
 
 def check(options: argparse.Namespace) -> int:

@@ -1,13 +1,20 @@
-"""The four channel files of one image: whether they can be used, what is wrong with them, and their pixels."""
+"""The files of one image: whether they can be used, what is wrong with them, and their pixels.
 
+``inspect_image`` reads Kaggle's four PNGs, ``read_foreign`` a PNG, TIFF or JPEG of others for ``import_images``.
+"""
+
+import io
+import logging
 import os
 import re
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+import tifffile
 
 from hpa_lib import atlas
 from hpa_lib.data import kaggle, layout, png
@@ -154,3 +161,71 @@ def _compare_channels(good: dict[str, _Channel], missing: list[str], size: int) 
             if twin != color:
                 return f"{color} is the same file as {twin}", REMEDIES["damaged"]
     return "", ""
+
+
+def read_foreign(path: Path, color: str = "") -> np.ndarray:
+    """The pixels of one channel file, uint8 or uint16 (H, W); with ``color``, that plane of a colour file.
+
+    Raises:
+        ValueError: problem and mostly, after a colon, remedy, without the file's name. Nothing is guessed.
+    """
+    data = path.read_bytes()
+    is_jpeg = data.startswith(b"\xff\xd8\xff")
+    if data.startswith((b"II", b"MM")):
+        _check_tiff(data)
+    elif not is_jpeg:
+        png.read_header(data)
+    elif _count_jpeg_planes(data) == 4:
+        raise ValueError("is a CMYK file, made for print: save it as grey or RGB")
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong is in the finding
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    cv2.utils.logging.setLogLevel(level)
+    if pixels is None:
+        raise ValueError("is damaged and cannot be decoded")
+    if color and pixels.ndim == 2:
+        raise ValueError("is a grey image, and the pattern is for colour files: give a pattern with {channel}")
+    if color:
+        return pixels[..., ("blue", "green", "red").index(color)]  # OpenCV's order
+    if pixels.ndim == 3:
+        return _painted_plane(pixels) if is_jpeg else png.single_plane(pixels)
+    return pixels
+
+
+def _check_tiff(data: bytes) -> None:
+    """Refuse what OpenCV reads wrongly without a word: further pages and planes, planes stored apart, inverted grey."""
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+            pages, page = len(tiff.pages), tiff.pages.first
+    except (tifffile.TiffFileError, IndexError, struct.error) as error:
+        raise ValueError(f"is damaged ({str(error).replace(':', ',')})") from None
+    planes, kind, number = page.samplesperpixel, page.photometric, page.dtype
+    if pages > 1:
+        raise ValueError(f"holds {pages} pages (a stack, or all channels): save each channel as a file of its own")
+    if number not in (np.uint8, np.uint16) or page.bitspersample % 8:
+        raise ValueError(f"holds numbers of the kind {number}: save it with 8 or 16 bits, without a sign")
+    grey, colour = planes == 1 and kind in (1, 3), planes in (3, 4) and kind == 2  # 3: a palette
+    if not (grey or colour) or page.planarconfig != 1:
+        raise ValueError(
+            f"is neither plain grey nor plain RGB ({planes} planes of {kind.name}): save it as one of them"
+        )
+
+
+def _count_jpeg_planes(data: bytes) -> int:
+    """Planes in the frame header: the first segment from C0 to CF but C4, C8 and CC (ITU T.81, table B.1)."""
+    position = 2
+    while position + 9 < len(data):
+        if 0xC0 <= data[position + 1] <= 0xCF and data[position + 1] not in (0xC4, 0xC8, 0xCC):
+            return data[position + 9]
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return 0
+
+
+def _painted_plane(pixels: np.ndarray) -> np.ndarray:
+    """The brightest plane of a stain saved as a colour JPEG: the others must be nearly empty, or nearly like it."""
+    brightest = pixels.max(axis=2)
+    limit = 0.1 * brightest.mean()  # JPEG's noise is below
+    for plane in np.moveaxis(pixels.astype(np.float32), 2, 0):
+        if plane.mean() > limit and (brightest - plane).mean() > limit:
+            raise ValueError("is a colour image whose planes hold different pictures: give a pattern without {channel}")
+    return brightest

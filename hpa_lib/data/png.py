@@ -101,7 +101,7 @@ def decode(data: bytes, header: Header | None = None) -> np.ndarray:
     if pixels is None:
         raise ValueError("cannot be decoded although its checksums are right: its writer was broken")
     if pixels.ndim == 3:
-        pixels = _one_plane(pixels)  # (H, W, 3 or 4) -> (H, W)
+        pixels = single_plane(pixels)  # (H, W, 3 or 4) -> (H, W)
     return _to_8_bit(pixels) if pixels.dtype == np.uint16 else pixels
 
 
@@ -118,7 +118,8 @@ def _inflate(data: bytes, header: Header) -> np.ndarray | None:
         return None
 
 
-def _one_plane(pixels: np.ndarray) -> np.ndarray:
+def single_plane(pixels: np.ndarray) -> np.ndarray:
+    """The one plane (H, W) of a colour image (H, W, 3 or 4) of one stain; raises as ``decode``."""
     if pixels.shape[2] == 4 and pixels[..., 3].min() < np.iinfo(pixels.dtype).max:
         raise OtherForm("has transparent pixels, which have no meaning here")
     plane = pixels[..., :3].max(axis=2)
