@@ -41,7 +41,6 @@ class Job(NamedTuple):
     """One image to draw."""
 
     part: str
-    seed: int
     id: str
     index: int
     protein: int
@@ -102,7 +101,7 @@ def write_dataset(
     _claim(out, card, truth, secret_card)
     id_key = seeds.get("ids", "")
     jobs = {part: make_jobs(settings, seeds[part], part, imbalance, id_key) for part in atlas.IMAGE_FOLDERS}
-    _draw_all(out, [job for part in atlas.IMAGE_FOLDERS for job in jobs[part]], settings, workers, progress)
+    _draw_all(out, [job for part in atlas.IMAGE_FOLDERS for job in jobs[part]], settings, seeds, workers, progress)
     _write_tables(out, jobs, truth)
     _write_cards(out, jobs, card, truth, secret_card)
     return out
@@ -139,9 +138,7 @@ def check_version(data: Path) -> None:
         )
 
 
-def make_jobs(
-    settings: DataSet, seed: int, part: str, imbalance: float | None = None, id_key: str = ""
-) -> list[Job]:
+def make_jobs(settings: DataSet, seed: int, part: str, imbalance: float | None = None, id_key: str = "") -> list[Job]:
     """The images of one part, in drawing order; training and test proteins are different ones.
 
     The Ids are made from the settings and the seed, those of a secret set from ``id_key`` (a UUID).
@@ -159,7 +156,6 @@ def make_jobs(
     return [
         Job(
             part=part,
-            seed=seed,
             id=str(uuid.uuid5(namespace, f"{key}/{index}")),
             index=2 * index + number,
             protein=2 * int(plan.groups[index]) + number,
@@ -198,7 +194,7 @@ def _claim(out: Path, card: dict, truth: Path | None, secret_card: dict | None) 
     store.save_json(out, cards.CARD, card | {"complete": False})
 
 
-def _draw_all(out, jobs, settings, workers, progress) -> None:
+def _draw_all(out, jobs, settings, seeds, workers, progress) -> None:
     """Draw every image of which a file is missing, with a progress bar over all of them."""
     _remove_half_files(out)
     present = {f"{part}/{name}" for part in atlas.IMAGE_FOLDERS for name in os.listdir(out / part)}
@@ -207,7 +203,7 @@ def _draw_all(out, jobs, settings, workers, progress) -> None:
     ]
     chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
     workers = min(workers or parallel.count_cores(), max(1, len(missing) // CHUNK))
-    task = partial(_draw_chunk, out, settings.size, settings.um_per_px)
+    task = partial(_draw_chunk, out, settings.size, settings.um_per_px, seeds)
     with (
         parallel.bar(total=len(jobs), initial=len(jobs) - len(missing), unit="image", show=progress) as bar,
         contextlib.closing(parallel.run(task, chunks, workers)) as run,
@@ -223,20 +219,20 @@ def _remove_half_files(out: Path) -> None:
             half.unlink(missing_ok=True)
 
 
-def _draw_chunk(out: Path, size: int, um_per_px: float, jobs: list[Job]) -> int:
+def _draw_chunk(out: Path, size: int, um_per_px: float, seeds: dict[str, int], jobs: list[Job]) -> int:
     """Draw and write several images; how many they were."""
     for job in jobs:
-        _draw_one(out, size, um_per_px, job)
+        _draw_one(out, size, um_per_px, seeds[job.part], job)
     return len(jobs)
 
 
-def _draw_one(out: Path, size: int, um_per_px: float, job: Job) -> None:
+def _draw_one(out: Path, size: int, um_per_px: float, seed: int, job: Job) -> None:
     """Draw one image and write its four files.
 
     Raises:
         ValueError: a label's structure is not in the frame, so the label would be a lie.
     """
-    drawing = rendering.draw(job.seed, job.index, job.labels, size, um_per_px, protein=job.protein, dark=job.dark)
+    drawing = rendering.draw(seed, job.index, job.labels, size, um_per_px, protein=job.protein, dark=job.dark)
     if len(drawing.visible) != len(job.labels):
         lost = atlas.LABELS[min(set(job.labels) - set(drawing.visible))]
         raise ValueError(f"{lost} is not visible in image {job.id} of {size} px: choose a larger size")
@@ -258,7 +254,9 @@ def _write_tables(out: Path, jobs: dict[str, list[Job]], truth: Path | None) -> 
     _write_table(out / "train.csv", ["Id", "Target"], target)
 
 
-def _write_cards(out: Path, jobs: dict[str, list[Job]], card: dict, truth: Path | None, secret_card: dict | None) -> None:
+def _write_cards(
+    out: Path, jobs: dict[str, list[Job]], card: dict, truth: Path | None, secret_card: dict | None
+) -> None:
     """The finished card, for programs and for people; of a secret set one with the test part in it for ``truth``."""
     counts = {part: np.sum([_row(job) for job in jobs[part]], axis=0).tolist() for part in jobs}
     if truth:
