@@ -18,9 +18,11 @@ def make(options: argparse.Namespace) -> int:
         numbers = leaderboard.number_teams(options.out, list(files))
         files = {numbers[team]: path for team, path in files.items()}
     table, refused = leaderboard.make(files, options.truth, options.public, options.final, options.baselines)
-    print(table.drop(columns="kind").to_string(index=False, float_format="{:.3f}".format, na_rep=""))
-    for team, reason in refused.itertuples(index=False):
-        print(f"not ranked: {team}: {reason}")
+    shown = table.drop(columns=["kind", "notes"]).astype({"rank": object}).fillna("")
+    print(shown.to_string(index=False, float_format="{:.3f}".format))
+    lines = [f"note: {team}: {notes}" for team, notes in zip(table["team"], table["notes"], strict=True) if notes]
+    lines += [f"not ranked: {team}: {reason}" for team, reason in refused.itertuples(index=False)]
+    print("\n".join(lines))
     if options.out:
         stamps = [describe(options.public, options.final)]
         stamps += ["Synthetic data: no measurement of real cells"] if hpa_synth.is_synthetic(options.truth) else []

@@ -141,27 +141,28 @@ def make(
     is_public = splits.make_holdout(labels, np.arange(len(labels)), public, seed)
     parts = [_make_part(labels, rows, draws, seed) for rows in ([~is_public, is_public] if final else [is_public])]
     rows, resampled, refused, seen = [], [], [], {}
-    for name in parallel.bar([*entered, *files], desc="submissions", unit="file", delay=2):
-        preds, findings, notes = (entered[name], [], []) if name in entered else _inspect(files[name], ids)
+    entrants = [*entered.items(), *files.items()]
+    for name, source in parallel.bar(entrants, desc="submissions", unit="file", delay=2):
+        is_team = isinstance(source, Path)
+        preds, findings, notes = _inspect(source, ids) if is_team else (source, [], [])
         if findings:
             refused.append((name, "; ".join(findings)))
             continue
         twin = seen.setdefault(hashlib.sha256(preds.tobytes()).digest(), name)
         notes += [f"the same label sets as {twin}"] if twin != name else []
         scores, draws_of_part = zip(*(_score(part, preds) for part in parts), strict=True)
-        rows.append((name, "baseline" if name in entered else "team", *scores, "; ".join(notes)))
+        rows.append((name, "team" if is_team else "baseline", *scores, "; ".join(notes)))
         resampled.append(draws_of_part[0])
     columns = ["team", "kind", *["macro_f1", "public_macro_f1"][: len(parts)], "notes"]
-    return _rank(pd.DataFrame(rows, columns=columns), np.stack(resampled)), pd.DataFrame(
-        refused, columns=["team", "reason"]
-    )
+    board = _rank(pd.DataFrame(rows, columns=columns), np.stack(resampled))
+    return board, pd.DataFrame(sorted(refused), columns=["team", "reason"])
 
 
 def _inspect(path: Path, ids: np.ndarray) -> tuple[np.ndarray, list[str], list[str]]:
     """``submission.inspect`` for the board: no sentence names the file, which tells whose it is."""
     if path.is_dir():
         number = sum(file.is_file() for file in path.iterdir())
-        return np.empty(0), [f"a folder with {number} files in it: leave the submission alone in it"], []
+        return np.empty(0), [f"a folder with {number} files in it: it must hold one, the submission"], []
     preds, *sentences = submission.inspect(path, ids, "the truth")
     return preds, *([text.replace(str(path), "the file") for text in part] for part in sentences)
 

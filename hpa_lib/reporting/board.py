@@ -8,10 +8,11 @@ from hpa_lib import provenance, store
 from hpa_lib.reporting import page
 
 STYLE = """
-body { font-size: clamp(16px, 2.1vw, 40px); max-width: none; margin: 1rem 3vw } nav { display: none }
-table { font-size: 1rem; width: 100% } p, li, figcaption { max-width: none; font-size: .7rem } figure { margin: 1rem 0 }
-tr:nth-child(even) td { background: none } tr:has(td:first-child:not(:empty)) td { border-top: 3px solid #444 }
-td:first-child { font-weight: bold; font-size: 1.3rem } .baseline td { color: #666 }
+html { font-size: clamp(14px, 1.6vw, 40px) } nav { display: none } h1, h2 { margin: 1rem 0 .5rem }
+body { font-size: 1rem; max-width: none; margin: 1rem 3vw } p, li, figcaption { max-width: none; font-size: .7rem }
+table { font-size: 1.1rem; width: 100% } figure { margin: .7rem 0 } tr:nth-child(even) td { background: none }
+#ranking td:first-child { font-weight: bold } #ranking td:last-child, #not-ranked table { font-size: .7rem }
+#ranking tr:has(td:first-child:not(:empty)) td { border-top: 3px solid #444 }
 """
 HEADINGS = {"macro_f1": "macro F1", "low": "from", "high": "to"}
 HEADINGS |= {"public_macro_f1": "public", "public_rank": "public rank"}
