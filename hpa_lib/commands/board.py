@@ -18,22 +18,19 @@ def make(options: argparse.Namespace) -> int:
         numbers = leaderboard.number_teams(options.out, list(files))
         files = {numbers[team]: path for team, path in files.items()}
     table, refused = leaderboard.make(files, options.truth, options.public, options.final, options.baselines)
-    shown = table.drop(columns=["kind", "notes"]).astype({"rank": object}).fillna("")
+    shown = table.drop(columns=["kind", "notes"]).astype(object).fillna("")
     print(shown.to_string(index=False, float_format="{:.3f}".format))
     lines = [f"note: {team}: {notes}" for team, notes in zip(table["team"], table["notes"], strict=True) if notes]
     lines += [f"not ranked: {team}: {reason}" for team, reason in refused.itertuples(index=False)]
     print("\n".join(lines))
     if options.out:
-        stamps = [describe(options.public, options.final)]
+        part = (
+            f"the private part, {1 - options.public:.0%}" if options.final else f"the public part, {options.public:.0%}"
+        )
+        end = "the final ranking" if options.final else "the private part decides in the end"
+        stamps = [f"Macro F1 on {part} of the test images: {end}"]
         stamps += ["Synthetic data: no measurement of real cells"] if hpa_synth.is_synthetic(options.truth) else []
         print(f"page        {board.write(options.out, table, refused, stamps)}")
     if options.anonymous:
-        print(f"key         {options.out / 'key.csv'} (who has which number: not for the wall)")
+        print(f"key         {options.out / 'key.json'} (who has which number: not for the wall)")
     return 1 if len(refused) else 0
-
-
-def describe(public: float, final: bool) -> str:
-    """What the scores of a board are of."""
-    if final:
-        return f"Final: the private part, {1 - public:.0%} of the test images; the rank on the public part is beside it"
-    return f"Macro F1 on the public part, {public:.0%} of the test images; the private part decides in the end"

@@ -6,6 +6,7 @@ submissions share the resamples, and of each only its score in every resample is
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -17,9 +18,8 @@ from hpa_lib import atlas, store
 from hpa_lib.data import parallel, splits
 from hpa_lib.decisions import bootstrap, metrics, submission, thresholds
 
-SUFFIXES = (".zip", ".csv")
-KEY = ["team", "number"]
 STUDY = "densenet"  # the network of the study's that the strong baselines are
+COLUMNS = "rank band team kind macro_f1 low high public_macro_f1 public_rank notes".split()
 
 
 class Part(NamedTuple):
@@ -45,36 +45,29 @@ def find_files(folder: Path) -> dict[str, Path]:
     entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
     if not entries:
         raise ValueError(f"{folder} is empty: it should hold the submissions, one file or folder per team")
-    short = [_shorten(path.name) for path in entries]
+    short = [re.sub(r"(\.csv)?(\.zip)?$", "", path.name, flags=re.IGNORECASE) for path in entries]
     names = [name if short.count(name) == 1 else path.name for name, path in zip(short, entries, strict=True)]
-    return {_printable(name): _find_only_file(path) for name, path in zip(names, entries, strict=True)}
+    names = ["".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name) for name in names]
+    inside = [_list_files(path) for path in entries]
+    return {
+        name: files[0] if len(files) == 1 else path for name, path, files in zip(names, entries, inside, strict=True)
+    }
 
 
-def _shorten(name: str) -> str:
-    for suffix in SUFFIXES:
-        name = name[: -len(suffix)] if name.lower().endswith(suffix) else name
-    return name
-
-
-def _printable(name: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
-
-
-def _find_only_file(path: Path) -> Path:
-    if not path.is_dir():
-        return path
-    files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
-    return files[0] if len(files) == 1 else path
+def _list_files(folder: Path) -> list[Path]:
+    """The visible files in a folder; none where it is a file, or cannot be read."""
+    try:
+        return [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    except OSError:
+        return []
 
 
 def number_teams(out: Path, teams: list[str]) -> dict[str, str]:
-    """Team -> ``team 07``: numbers drawn by chance, kept in ``out/key.csv``, so that a team keeps its number."""
-    known = store.load_table(out, "key.csv") if (out / "key.csv").exists() else pd.DataFrame(columns=KEY)
-    numbers = dict(zip(known["team"].astype(str), known["number"], strict=True))
+    """Team -> ``team 07``: numbers drawn by chance, kept in ``out/key.json``, so that a team keeps its number."""
+    numbers = store.load_json(out, "key.json") if (out / "key.json").exists() else {}
     new = [team for team in teams if team not in numbers]
-    free = np.random.default_rng().permutation(np.arange(len(numbers), len(numbers) + len(new)) + 1)
-    numbers |= dict(zip(new, free.tolist(), strict=True))
-    store.save_table(out, "key.csv", pd.DataFrame(numbers.items(), columns=KEY))
+    free = np.random.default_rng().permutation(len(new)) + len(numbers) + 1
+    store.save_json(out, "key.json", numbers := numbers | dict(zip(new, free.tolist(), strict=True)))
     return {team: f"team {numbers[team]:02d}" for team in teams}
 
 
@@ -86,7 +79,7 @@ def load_baselines(out: Path, ids: np.ndarray) -> dict[str, np.ndarray]:
         ids: str (N,), the images of the truth.
 
     Returns:
-        Name -> label sets uint8 (N, 28), empty rows filled in both or in neither, as in notebook 05.
+        Name -> label sets uint8 (N, 28).
 
     Raises:
         MissingInput: notebook 05 has not run, or on other runs.
@@ -98,12 +91,10 @@ def load_baselines(out: Path, ids: np.ndarray) -> dict[str, np.ndarray]:
         raise ValueError(f"{out} has no run of the study's CNN ({STUDY}): train it with notebook 02")
     run = next((run for run in found if results[run].get("recipe") == "study"), found[0])
     run_ids, probs = store.load_probs(out, run, "test")
-    rows = store.find_rows(
-        run_ids, ids, f"images of the truth were not predicted by {run}", "give that truth's run set"
-    )
+    rows = store.find_rows(run_ids, ids, f"images of the truth were not predicted by {run}", "give its own run set")
     store.need(out, "decisions/thresholds.json")
     tuned, fill_empty = thresholds.load(out, run)
-    limits = {"the study's CNN at .5": 0.5, "the study's CNN, tuned thresholds": tuned}
+    limits = {"the study's CNN at .5": 0.5, "the study's CNN, tuned thresholds": tuned}  # both filled, or neither
     return {name: thresholds.apply(probs[rows], limit, fill_empty) for name, limit in limits.items()}
 
 
@@ -127,9 +118,8 @@ def make(
         draws, seed: of the resamples; ``seed`` also of the parts.
 
     Returns:
-        The board: ``rank`` (teams only; equal scores share one), ``band`` (1 is the best), ``team``, ``kind``,
-        ``macro_f1``, ``low``, ``high``, at the end also ``public_macro_f1`` and ``public_rank``, then ``notes``. And a
-        table ``team``, ``reason``.
+        The board with ``COLUMNS`` (the public ones only with ``final``; ``rank`` for teams only, and equal scores share
+        it; ``band`` 1 is the best), and a table ``team``, ``reason``.
 
     Raises:
         ValueError: the truth cannot be read, or ``public`` is no share. A submission raises nothing.
@@ -139,7 +129,7 @@ def make(
     entered = {f"label set '{atlas.format_target(commonest)}' for all": np.tile(commonest, (len(ids), 1))}
     entered |= load_baselines(baselines, ids) if baselines else {}
     is_public = splits.make_holdout(labels, np.arange(len(labels)), public, seed)
-    parts = [_make_part(labels, rows, draws, seed) for rows in ([~is_public, is_public] if final else [is_public])]
+    parts = [make_part(labels, rows, draws, seed) for rows in ([~is_public, is_public] if final else [is_public])]
     rows, resampled, refused, seen = [], [], [], {}
     entrants = [*entered.items(), *files.items()]
     for name, source in parallel.bar(entrants, desc="submissions", unit="file", delay=2):
@@ -150,7 +140,7 @@ def make(
             continue
         twin = seen.setdefault(hashlib.sha256(preds.tobytes()).digest(), name)
         notes += [f"the same label sets as {twin}"] if twin != name else []
-        scores, draws_of_part = zip(*(_score(part, preds) for part in parts), strict=True)
+        scores, draws_of_part = zip(*(score(part, preds) for part in parts), strict=True)
         rows.append((name, "team" if is_team else "baseline", *scores, "; ".join(notes)))
         resampled.append(draws_of_part[0])
     columns = ["team", "kind", *["macro_f1", "public_macro_f1"][: len(parts)], "notes"]
@@ -161,21 +151,26 @@ def make(
 def _inspect(path: Path, ids: np.ndarray) -> tuple[np.ndarray, list[str], list[str]]:
     """``submission.inspect`` for the board: no sentence names the file, which tells whose it is."""
     if path.is_dir():
-        number = sum(file.is_file() for file in path.iterdir())
-        return np.empty(0), [f"a folder with {number} files in it: it must hold one, the submission"], []
+        return (
+            np.empty(0),
+            [f"a folder with {len(_list_files(path))} files in it: it must hold one, the submission"],
+            [],
+        )
     preds, *sentences = submission.inspect(path, ids, "the truth")
     return preds, *([text.replace(str(path), "the file") for text in part] for part in sentences)
 
 
-def _make_part(labels: np.ndarray, rows: np.ndarray, draws: int, seed: int) -> Part:
+def make_part(labels: np.ndarray, rows: np.ndarray, draws: int, seed: int) -> Part:
+    """A part with its resamples: ``rows`` bool (N,) of ``labels`` (N, 28)."""
     labels = labels[rows]
     times = np.concatenate([block.astype(np.float32) for block in bootstrap.draw_times(len(labels), draws, seed)])
     return Part(rows, labels, times, times @ labels.astype(np.float32))
 
 
-def _score(part: Part, preds: np.ndarray) -> tuple[float, np.ndarray]:
-    """Macro F1 on the part, and in each of its resamples, float (draws,); float32 counts are exact below 2^24."""
+def score(part: Part, preds: np.ndarray) -> tuple[float, np.ndarray]:
+    """Macro F1 of ``preds`` uint8 (N, 28) on the part, and in each of its resamples, float (draws,)."""
     preds = preds[part.rows]
+    # counts are exact in float32, below 2^24
     hits, predicted = (part.times @ array.astype(np.float32) for array in (part.labels & preds, preds))
     resampled = metrics.f1_of_counts(hits, predicted - hits, part.positives - hits).mean(axis=1)
     return metrics.macro_f1(part.labels, preds), resampled
@@ -183,18 +178,15 @@ def _score(part: Part, preds: np.ndarray) -> tuple[float, np.ndarray]:
 
 def _rank(board: pd.DataFrame, resampled: np.ndarray) -> pd.DataFrame:
     """The board with intervals, ranks and bands, best first."""
-    low, high = np.clip(bootstrap.bounds(resampled.T, board["macro_f1"].to_numpy()), 0, 1)
-    board.insert(3, "low", low)
-    board.insert(4, "high", high)
-    board.insert(0, "rank", _rank_teams(board, "macro_f1"))
-    board.insert(1, "band", find_bands(board["macro_f1"].to_numpy(), resampled))
-    if "public_macro_f1" in board:
-        board.insert(len(board.columns) - 1, "public_rank", _rank_teams(board, "public_macro_f1"))
-    return board.sort_values(["macro_f1", "team"], ascending=[False, True], ignore_index=True)
-
-
-def _rank_teams(board: pd.DataFrame, column: str) -> pd.Series:
-    return board[column].where(board["kind"] == "team").rank(method="min", ascending=False).astype("Int64")
+    scores = board["macro_f1"].to_numpy()
+    board["low"], board["high"] = np.clip(bootstrap.bounds(resampled.T, scores), 0, 1)
+    board["band"] = find_bands(scores, resampled)
+    for rank, column in (("rank", "macro_f1"), ("public_rank", "public_macro_f1")):
+        if column in board:
+            team_scores = board[column].where(board["kind"] == "team")
+            board[rank] = team_scores.rank(method="min", ascending=False).astype("Int64")
+    columns = [name for name in COLUMNS if name in board]
+    return board.sort_values(["macro_f1", "team"], ascending=[False, True], ignore_index=True)[columns]
 
 
 def find_bands(scores: np.ndarray, resampled: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ ABOUT_BANDS = (
 
 
 def write(out: Path, board: pd.DataFrame, refused: pd.DataFrame, stamps: list[str]) -> Path:
-    """``out/leaderboard.html`` (its path is returned), ``.md`` and ``.csv``; ``refused.csv`` where a file was refused.
+    """``out/leaderboard.html`` (its path is returned), ``leaderboard.md`` and ``leaderboard.csv``.
 
     Args:
         out: a folder, made when it is missing.
