@@ -20,15 +20,13 @@ def make(options: argparse.Namespace) -> int:
     table, refused = leaderboard.make(files, options.truth, options.public, options.final, options.baselines)
     shown = table.drop(columns=["kind", "notes"]).astype(object).fillna("")
     print(shown.to_string(index=False, float_format="{:.3f}".format))
-    lines = [f"note: {team}: {notes}" for team, notes in zip(table["team"], table["notes"], strict=True) if notes]
-    lines += [f"not ranked: {team}: {reason}" for team, reason in refused.itertuples(index=False)]
-    print("\n".join(lines))
+    for team, note in table.loc[table["notes"] != "", ["team", "notes"]].itertuples(index=False):
+        print(f"note: {team}: {note}")
+    for team, reason in refused.itertuples(index=False):
+        print(f"not ranked: {team}: {reason}")
     if options.out:
-        part = (
-            f"the private part, {1 - options.public:.0%}" if options.final else f"the public part, {options.public:.0%}"
-        )
-        end = "the final ranking" if options.final else "the private part decides in the end"
-        stamps = [f"Macro F1 on {part} of the test images: {end}"]
+        part, share = ("private", 1 - options.public) if options.final else ("public", options.public)
+        stamps = [f"Macro F1 on the {part} part: {share:.0%} of the test images"]
         stamps += ["Synthetic data: no measurement of real cells"] if hpa_synth.is_synthetic(options.truth) else []
         print(f"page        {board.write(options.out, table, refused, stamps)}")
     if options.anonymous:

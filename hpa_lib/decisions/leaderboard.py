@@ -19,7 +19,7 @@ from hpa_lib.data import parallel, splits
 from hpa_lib.decisions import bootstrap, metrics, submission, thresholds
 
 STUDY = "densenet"  # the network of the study's that the strong baselines are
-COLUMNS = "rank band team kind macro_f1 low high public_macro_f1 public_rank notes".split()
+COLUMNS = ["rank", "band", "team", "kind", "macro_f1", "low", "high", "public_macro_f1", "public_rank", "notes"]
 
 
 class Part(NamedTuple):
