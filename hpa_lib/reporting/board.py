@@ -14,12 +14,17 @@ table { font-size: 1.1rem; width: 100% } figure { margin: .7rem 0 } tr:nth-child
 #ranking td:first-child { font-weight: bold } #ranking td:last-child, #not-ranked table { font-size: .7rem }
 #ranking tr:has(td:first-child:not(:empty)) td { border-top: 3px solid #444 }
 """
-HEADINGS = {"macro_f1": "macro F1", "low": "from", "high": "to"}
-HEADINGS |= {"public_macro_f1": "public", "public_rank": "public rank"}
+HEADINGS = {
+    "macro_f1": "macro F1",
+    "low": "from",
+    "high": "to",
+    "public_macro_f1": "public",
+    "public_rank": "public rank",
+}
 ABOUT_BANDS = (
     "A band holds all that cannot be told apart from its best on this many images (the 95 % interval of the paired "
-    "difference contains 0), and whoever scored between them: within a band the order is luck. Rows without a rank are "
-    "baselines."
+    "difference contains 0), and whoever scored between them: the order within a band may be luck. Rows without a rank "
+    "are baselines."
 )
 
 
