@@ -4,7 +4,8 @@ The map of the library, in the order in which the data flows::
 
     atlas                       28 labels, 4 channels, "16 0" <-> multi-hot row
     paths                       where the data and the outputs are
-    store                       the only reader and writer of outputs/, and its locks
+    store                       the only reader and writer of outputs/
+    locks                       who may write there
     provenance                  versions of packages, the git commit
     __main__                    the hpa command: arguments, exit codes
 
@@ -16,7 +17,8 @@ The map of the library, in the order in which the data flows::
     data/layout                 what a folder holds in place of Kaggle's layout
     data/archives               zip archives, unpacked safely
     data/parallel               one task over many processes
-    data/cache                  decoded images as one memory-mapped array
+    data/disk                   is there room for what is to be written
+    data/cache                  decoded images as one memory-mapped array, which run sets can share
     data/duplicates             near-duplicate images and their groups
     data/splits                 folds and the hold-out: grouped, stratified, seeded
 
@@ -69,6 +71,7 @@ The map of the library, in the order in which the data flows::
     reporting/label_statistics  numbers behind notebook 01
     reporting/tables            what a run set has stored, as tables
     reporting/run_list          all runs of a run set, the best first
+    reporting/leftovers         what of a run set is safe to delete
     reporting/explore           one run, image by image
     reporting/widgets           the same to click on, in a notebook
     reporting/study             the study's numbers beside ours
@@ -80,11 +83,15 @@ The map of the library, in the order in which the data flows::
     running/profiles            what hpa run starts
     running/plan                checks before the start
     running/runner              notebooks, run strictly
-    running/records             run.json: what each step did, and how long it should take
+    running/files               what each notebook reads and leaves, and whether a step is up to date
+    running/records             what each step did, and how long it should take
+    running/limits              signals, time limits, the death of the parent
+    running/gpus                one GPU per training run; threads
     running/progress            the line and the log of a running notebook
 
     commands/data               hpa check, weights
     commands/run                hpa run
+    commands/clean              hpa clean
     commands/scores             hpa runs, report, add-run, score, submission check
     commands/board              hpa leaderboard
 

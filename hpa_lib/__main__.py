@@ -49,6 +49,13 @@ def _path(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def _count(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands; each sets ``command`` to a function of ``hpa_lib.commands``, by name."""
     parser = argparse.ArgumentParser(prog="hpa", description="The Human Protein Atlas study from the command line.")
@@ -59,6 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_score_commands(commands)
     _add_leaderboard(commands)
+    _add_clean(commands)
     return parser
 
 
@@ -87,8 +95,13 @@ def _add_run(commands) -> None:
     add("--out", default="", metavar="DIR", help="folder of this run set; default: HPA_OUT, else the profile's")
     value = "a parameter; default: the profile's value, else the notebook's"
     add("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help=value)
-    add("--dry-run", action="store_true", help="check and show the plan, start nothing; default: start")
-    add("--cell-timeout", type=int, metavar="SECONDS", help="stop when one cell takes longer; default: no limit")
+    add("--dry-run", action="store_true", help="check and show the plan, start nothing; with --resume: also why")
+    add("--resume", action="store_true", help="skip steps whose code, parameters and inputs are as when they were done")
+    add("--cell-timeout", type=_count, metavar="SECONDS", help="stop when one cell takes longer; default: no limit")
+    add("--notebook-timeout", type=_count, metavar="SECONDS", help="stop when one notebook does; default: no limit")
+    add("--threads", type=_count, default=0, metavar="N", help="of each kernel on the CPU; default: all cores")
+    add("--attempt", type=_count, default=1, metavar="N", help="above 1: run only what was killed; default: 1")
+    add("--end-with-parent", action="store_true", help="stop when the process that started this has died")
     add("--notebooks", type=_path, metavar="DIR", help="folder of the numbered notebooks; default: the project's")
     run.set_defaults(command="run.run")
 
@@ -140,6 +153,13 @@ def _add_leaderboard(commands) -> None:
     add("--anonymous", action="store_true", help="numbers in place of names; the key is written to --out only")
     add("--out", type=_path, metavar="DIR", help="writes leaderboard.csv, .md and .html (a page for the wall)")
     board.set_defaults(command="board.make")
+
+
+def _add_clean(commands) -> None:
+    clean = commands.add_parser("clean", help="what of a run set is safe to delete, with sizes")
+    clean.add_argument("out", metavar="OUT", help="the run set")
+    clean.add_argument("--yes", action="store_true", help="delete it; default: list it")
+    clean.set_defaults(command="clean.clean")
 
 
 if __name__ == "__main__":

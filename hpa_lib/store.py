@@ -16,20 +16,16 @@ executed notebooks are files of the modules that make them, written with ``write
     submission.csv, report.html  what a run set comes to; report/ for writing   notebooks 06, 07
 """
 
-import contextlib
-import datetime
 import functools
 import hashlib
 import json
 import os
-import platform
 import re
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import filelock
 import numpy as np
 import pandas as pd
 
@@ -37,7 +33,6 @@ from hpa_lib import atlas, paths
 
 OUTPUTS = paths.PROJECT / "outputs"
 REFERENCE = OUTPUTS / "reference"
-RUN_LOCK = ".run.lock"  # of a run set: held by whatever changes more than one run's files in it
 SCORED_PARTS = ("val", "holdout", "test")
 SPLIT = ["Id", "Target", "group", "fold"]  # the columns of data/split.csv
 RUN = re.compile(r"\w[\w.-]{0,99}")  # no comma, which separates names in RUNS, and nothing that a file system refuses
@@ -55,51 +50,6 @@ MADE_BY = {  # notebook -> how the names of what it writes begin
 
 class MissingInput(FileNotFoundError):
     """A file that an earlier notebook makes is not there."""
-
-
-class Locked(ValueError):
-    """Another process holds the lock; the sentence says which one and since when."""
-
-
-@contextlib.contextmanager
-def lock(path: Path, what: str, wait: bool = False) -> Iterator[None]:
-    """Keep all other processes out of a ``with`` block that takes the same lock.
-
-    The operating system holds the lock and ends it with its process, however that ends: a killed process blocks nobody.
-    The file stays; a JSON file beside it says who holds the lock (on Windows a locked file itself cannot be read).
-
-    Args:
-        path: the lock's file, made when it is missing.
-        what: what is kept for one process, as the subject of a sentence, such as ``"the cache out/cache/train_128"``.
-        wait: print who holds the lock and wait for it, in place of refusing.
-
-    Raises:
-        Locked: another process holds it, and ``wait`` is False.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    held, holder = filelock.FileLock(path), path.with_name(f"{path.name}.json")
-    try:
-        held.acquire(blocking=False)
-    except filelock.Timeout:
-        sentence = f"{what} is in use by {_read_holder(holder)}"
-        if not wait:
-            raise Locked(f"{sentence}: wait until it has ended, or stop it") from None
-        print(f"{sentence}: waiting until it has ended", flush=True)
-        held.acquire()
-    try:
-        since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        save_json(path.parent, holder.name, {"process": os.getpid(), "host": platform.node(), "since": since})
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        held.release()
-
-
-def _read_holder(path: Path) -> str:
-    try:
-        return "process {process} on {host} since {since}".format(**load_json(path.parent, path.name))
-    except (OSError, ValueError, KeyError):  # the lock was taken a moment ago
-        return "another process"
 
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> Path:

@@ -11,7 +11,7 @@ import hpa_lib
 from hpa_lib import paths
 
 LIBRARY, GENERATOR = paths.PROJECT / "hpa_lib", paths.PROJECT / "hpa_synth"
-EVERYWHERE = {"atlas", "paths", "store", "provenance"}  # files at the top, which every folder may use
+EVERYWHERE = {"atlas", "paths", "store", "locks", "provenance"}  # files at the top, which every folder may use
 ARROWS = {  # folder -> the folders that it may import
     "data": "",
     "models": "",
@@ -23,8 +23,8 @@ ARROWS = {  # folder -> the folders that it may import
     "running": "models training",
     "hpa_synth": "data",
 }
-# In hpa_lib (14, and since __main__ grew beyond one file, commands/), in a folder, between folders.
-MOST_ENTRIES, MOST_FILES, MOST_ARROWS = 15, 12, 13
+# In hpa_lib (14; commands/ since __main__ grew beyond one file, locks since store did), in a folder, between folders.
+MOST_ENTRIES, MOST_FILES, MOST_ARROWS = 16, 12, 13
 ONLY_IN = {  # package -> the folders or files that may name it
     "tensorflow": {"training/device.py", "training/explain.py", "models/layers.py", "models/tensor_files.py"},
     "keras": {"models", "training"},
@@ -103,7 +103,7 @@ def test_imports_keep_to_the_arrows(path):
 
 def test_the_generator_uses_little_of_the_library():
     ours = {name for path in GENERATOR.rglob("*.py") for name in imports_of(path) if name.startswith("hpa_lib")}
-    assert ours <= {"hpa_lib.atlas", "hpa_lib.store", "hpa_lib.data.parallel"}
+    assert ours <= {"hpa_lib.atlas", "hpa_lib.store", "hpa_lib.data.disk", "hpa_lib.data.parallel"}
 
 
 def test_the_house_stays_small():

@@ -365,7 +365,9 @@ def test_help_of_run_shows_every_default(capsys):
     with pytest.raises(SystemExit):
         __main__.main(["run", "--help"])
     options = re.split(r"\n  (?=-)", capsys.readouterr().out)[2:]  # after the usage and -h
-    assert len(options) == 8 and all("default:" in option for option in options)
+    assert len(options) == 13
+    without = {option.split()[0] for option in options if "default:" not in option}
+    assert without == {"--dry-run", "--resume", "--end-with-parent"}  # what is either said or not
 
 
 def test_runs_lists_the_best_first_and_what_is_not_finished_or_stale(hpa, tmp_path):
@@ -429,12 +431,11 @@ def test_what_notebook_08_could_not_use_is_refused_before_it_starts(hpa, study, 
 
 
 @pytest.mark.parametrize(
-    ("notebook", "again"), [("03_x", "goes on from the last finished epoch"), ("08_x", "runs it again")]
+    ("trained", "again"), [("resnet18-rgby-study", "goes on from the last finished epoch"), ("", "runs it again")]
 )
-def test_an_interrupted_step_says_what_the_same_command_does(monkeypatch, capsys, tmp_path, notebook, again):
+def test_an_interrupted_step_says_what_the_same_command_does(monkeypatch, capsys, tmp_path, trained, again):
     error = {"name": "Interrupted", "message": "stopped by Ctrl-C or a signal", "cell": "fit"}
-    entry = {"step": "a_step", "notebook": f"{notebook}.ipynb", "status": "interrupted", "error": error}
-    record = {"status": "interrupted", "last_step": "a_step", "steps": [entry]}
-    monkeypatch.setattr(run.runner, "run_plan", lambda *arguments: record)
-    assert run._execute([], tmp_path, argparse.Namespace(profile="demo", cell_timeout=None)) == 130
-    assert capsys.readouterr().err.strip().endswith(f": the same command {again}")
+    record = {"step": "a_step", "run": trained, "status": "interrupted", "error": error}
+    monkeypatch.setattr(run.runner, "run_plan", lambda *arguments: [record])
+    assert run._execute([], tmp_path, argparse.Namespace(**run.runner.NO_LIMITS._asdict())) == 130
+    assert f": the same command {again}, with --resume" in capsys.readouterr().err

@@ -1,9 +1,6 @@
 import json
 import os
-import platform
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import fake_runs
@@ -11,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpa_lib import paths, store
+from hpa_lib import store
 
 LABELS = np.eye(3, 28, dtype=np.uint8)
 IDS = np.array(["a", "007", "c"])
@@ -144,63 +141,6 @@ def test_the_digest_of_a_split_changes_with_it(tmp_path):
         store.save_split(tmp_path, IDS, LABELS, IDS, np.array(folds))
         digests.append(store.split_digest(tmp_path))
     assert digests[0] == digests[1] != digests[2] and len(digests[0]) == 16
-
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from hpa_lib import store
-with store.lock(Path(sys.argv[1]), "the run set", wait=len(sys.argv) > 2):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-@pytest.fixture
-def holder(tmp_path):
-    """A process of its own that holds the lock; ended at the end of the test."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", HOLD, tmp_path / ".run.lock"], stdout=subprocess.PIPE, text=True, cwd=paths.PROJECT
-    )
-    assert child.stdout.readline() == "held\n"
-    yield child
-    child.kill()
-    child.communicate()
-
-
-def test_a_held_lock_refuses_a_second_one_and_names_its_holder(tmp_path, holder):
-    with pytest.raises(store.Locked) as refusal, store.lock(tmp_path / ".run.lock", "the run set out"):
-        pass
-    sentence = str(refusal.value)
-    assert sentence.startswith(f"the run set out is in use by process {holder.pid} on {platform.node()} since 20")
-    assert sentence.endswith("wait until it has ended, or stop it") and "\n" not in sentence
-
-
-def test_a_lock_of_a_killed_process_holds_nobody_up(tmp_path, holder):
-    holder.kill()
-    holder.wait()
-    with store.lock(tmp_path / ".run.lock", "the run set"):
-        pass
-    assert [path.name for path in tmp_path.iterdir()] == [".run.lock"]  # nobody is named who holds nothing
-
-
-def test_a_waiting_process_takes_the_lock_when_the_first_lets_it_go(tmp_path, holder):
-    second = subprocess.Popen(
-        [sys.executable, "-c", HOLD, tmp_path / ".run.lock", "wait"], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert second.stdout.readline().startswith(f"the run set is in use by process {holder.pid}")
-        holder.kill()
-        assert second.stdout.readline() == "held\n"
-    finally:
-        second.kill()
-        second.communicate()
-
-
-def test_a_lock_is_let_go_after_an_error(tmp_path):
-    for _ in range(2):
-        with pytest.raises(ValueError, match="inside"), store.lock(tmp_path / "new" / ".lock", "it"):
-            raise ValueError("inside")
 
 
 @pytest.fixture

@@ -178,18 +178,22 @@ def _measure_piece(images: np.ndarray) -> np.ndarray:
 def load(out: Path, part: str, size: int, workers: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Ids str (N,) and features float32 (N, 59) of a part cached at ``size`` px.
 
-    They are read from ``cache/features_<part>_<size>.npz``, and measured where that is missing, or was made of other
-    images or by another ``VERSION``. A FileNotFoundError says that notebook 00 has not cached this size.
+    They are read from ``features_<part>_<size>.npz`` beside the cache (shared, or the run set's own), and measured
+    where that is missing, or was made of other images or by another ``VERSION``. A FileNotFoundError says that notebook
+    00 has not cached this size.
     """
-    folder = Path(out) / "cache" / f"{part}_{size}"
-    path = folder.with_name(f"features_{folder.name}.npz")
-    ids, images = cache.load(folder)
+    local = Path(out) / "cache" / f"{part}_{size}"
+    folder, (ids, images) = cache.locate(local), cache.load(local)
     made_of = repr((VERSION, list(FEATURES))).encode() + (folder / "manifest.json").read_bytes()
     source = hashlib.sha256(made_of).hexdigest()
-    if path.exists():
+    paths = [place.with_name(f"features_{place.name}.npz") for place in (folder, local)]
+    for path in filter(Path.exists, paths):
         with np.load(path, allow_pickle=False) as stored:
             if str(stored["source"]) == source:
                 return ids, stored["values"]
     arrays = {"ids": ids, "names": list(FEATURES), "values": measure(images, workers), "source": source}
-    store.write_atomic(path, lambda temporary: np.savez(temporary, **arrays))
+    try:
+        store.save_arrays(paths[0].parent, paths[0].name, arrays)
+    except OSError:  # the shared folder cannot be written
+        store.save_arrays(paths[1].parent, paths[1].name, arrays)
     return ids, arrays["values"]

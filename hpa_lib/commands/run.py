@@ -3,14 +3,13 @@
 import argparse
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hpa_synth
 from hpa_lib import paths, store
 from hpa_lib.data import kaggle
-from hpa_lib.running import plan, profiles, runner
-
-TRAINING = ("02", "03", "04")  # notebooks
+from hpa_lib.running import files, limits, plan, profiles, records, runner
 
 
 def run(options: argparse.Namespace) -> int:
@@ -38,9 +37,25 @@ def run(options: argparse.Namespace) -> int:
     if needs_data and not data.exists():
         raise plan.Refused(f"the data {data} is not there: name its folder with --data, or run 00_data.ipynb too")
     if options.dry_run:
-        print(*(f"{step.name}: {step.notebook.name} {step.parameters}" for step in steps), sep="\n")
+        print(*_describe(steps, out, options.resume), sep="\n")
         return 0
+    if options.end_with_parent:
+        limits.end_with_parent()
     return _execute(steps, out, options)
+
+
+def _describe(steps: list[plan.Step], out: Path, resume: bool) -> Iterator[str]:
+    """One line per step: its notebook and parameters, and with ``resume`` whether it would run and why."""
+    again = []
+    for step in steps:
+        state = ""
+        if resume:
+            reason = files.why_again(out, step, records.load(out, step.name))
+            before = files.depends_on(step, again)
+            reason = reason or (f"{before[0]} runs before it" if before else "")
+            again += [step] if reason else []
+            state = f": runs, since {reason}" if reason else ": up to date"
+        yield f"{step.name}: {step.notebook.name} {step.parameters}{state}"
 
 
 def _choose_out(given: str, default: Path, take_newest: bool) -> Path:
@@ -87,23 +102,23 @@ def _data_of_run_set(out: Path, given: Path | None) -> Path:
     raise plan.Refused(f"the run set {out} was made of {known}, not of {given}: {remedy}")
 
 
-def _execute(steps, out: Path, options: argparse.Namespace) -> int:
-    record = runner.run_plan(steps, out, options.profile, options.cell_timeout)
-    if record["status"] == "done":
+def _execute(steps: list[plan.Step], out: Path, options: argparse.Namespace) -> int:
+    chosen = {name: getattr(options, name) for name in runner.Options._fields}
+    stopped = runner.run_plan(steps, out, runner.Options(**chosen))[-1]
+    if stopped["status"] == "done":
         _print_results(out, has_report=any(step.notebook.name.startswith("07") for step in steps))
         return 0
-    stopped = next(entry for entry in record["steps"] if entry["step"] == record["last_step"])
-    error = stopped["error"]
+    error = stopped["error"] or {"cell": None, "name": "Interrupted", "message": "its process was killed"}
     where = f"in cell {error['cell']}" if error["cell"] else "before its first cell"
-    goes_on = record["status"] == "interrupted" or "was ended by" in error["message"]
-    again = "goes on from the last finished epoch" if stopped["notebook"][:2] in TRAINING else "runs it again"
-    remedy = f": the same command {again}" if goes_on else ""
+    goes_on = stopped["status"] == "interrupted" or "was ended by" in error["message"]
+    again = "goes on from the last finished epoch" if stopped["run"] else "runs it again"
+    remedy = f": the same command {again}, with --resume without the steps that are done" if goes_on else ""
     print(
-        f"hpa: {stopped['step']} {record['status']} {where}: {error['name']}: {error['message']} "
+        f"hpa: {stopped['step']} {stopped['status']} {where}: {error['name']}: {error['message']} "
         f"(see {out}/notebooks/{stopped['step']}.ipynb){remedy}",
         file=sys.stderr,
     )
-    return 130 if record["status"] == "interrupted" else 1
+    return 130 if stopped["status"] == "interrupted" else 1
 
 
 def _print_results(out: Path, has_report: bool) -> None:
@@ -114,6 +129,6 @@ def _print_results(out: Path, has_report: bool) -> None:
     if (out / "tables" / "summary.csv").exists():
         table = store.load_table(out, "tables/summary.csv")
         print("\n" + table.to_string(index=False, float_format="{:.3f}".format, na_rep=""))
-    for name, what in (("report.html", "report"), ("submission.csv", "submission"), ("run.json", "record")):
+    for name, what in (("report.html", "report"), ("submission.csv", "submission"), ("notebooks", "records")):
         if (out / name).exists():
             print(f"{what:<11} {out / name}")

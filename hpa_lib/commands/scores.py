@@ -2,7 +2,7 @@
 
 import argparse
 
-from hpa_lib import atlas, store
+from hpa_lib import atlas, locks, store
 from hpa_lib.decisions import foreign_runs, submission
 from hpa_lib.reporting import report, run_list
 
@@ -20,7 +20,7 @@ def write_report(options: argparse.Namespace) -> int:
     if options.bootstrap < 1:
         raise ValueError(f"--bootstrap {options.bootstrap}: use 1 resample or more")
     out = store.find_run_set(options.out)
-    with store.lock(out / store.RUN_LOCK, f"the run set {out}"):
+    with locks.step(out, "07_report"):
         page = report.write(out, options.bootstrap)
     print(f"report      {page}\nto copy     {page.with_suffix('')}")
     return 0
@@ -29,7 +29,8 @@ def write_report(options: argparse.Namespace) -> int:
 def add_run(options: argparse.Namespace) -> int:
     """Store a table of probabilities as a run."""
     out = store.find_run_set(options.out)
-    with store.lock(out / store.RUN_LOCK, f"the run set {out}"):
+    store.run_folder(out, options.name)  # refuses a bad name
+    with locks.step(out, "", options.name):
         images = foreign_runs.add(out, options.name, options.table, options.fold, options.replace)
     print(f"run {options.name} in {out}: {', '.join(f'{part} {number}' for part, number in images.items())} images")
     print(f"next: hpa run --only 05,06,08,07 --out {out}")

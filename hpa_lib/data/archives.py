@@ -8,14 +8,15 @@ folder named by what the archives say they hold; tables beside the archives are 
 import contextlib
 import functools
 import hashlib
+import os
 import shutil
 import stat
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from hpa_lib import atlas, store
-from hpa_lib.data import csv_rows, parallel
+from hpa_lib import atlas, locks, store
+from hpa_lib.data import csv_rows, disk, parallel
 
 MAX_BYTES = 200 * 2**30  # unpacked; the competition's PNGs are 14 GB
 MAX_RATIO = 200  # unpacked / packed bytes of one file; real PNGs have about 1
@@ -43,11 +44,11 @@ def unpack_data(data: str | Path, target: str | Path, progress: bool = True, cle
         OSError: the disk is too small; the sentence says how much is needed.
     """
     data, target = Path(data).expanduser(), Path(target)
-    members = {archive: list_members(archive, part) for archive, part in _find_archives(data).items()}
+    members = {archive: list_members(archive, part) for archive, part in find_archives(data).items()}
     if not members:
         return data
     folder = target / _stamp(members)
-    with store.lock(target.with_name(f".{target.name}.lock"), f"the folder of unpacked archives {target}", wait=True):
+    with locks.lock(target.with_name(f".{target.name}.lock"), f"the folder of unpacked archives {target}", wait=True):
         if not (folder / WHOLE).exists():
             _unpack(members, folder, progress)
             inner = {folder / f"{part}.zip": part for part in atlas.IMAGE_FOLDERS if (folder / f"{part}.zip").exists()}
@@ -82,8 +83,8 @@ def list_members(archive: Path, part: str = "") -> dict[str, zipfile.ZipInfo]:
     return members
 
 
-def _find_archives(data: Path) -> dict[Path, str]:
-    """The archives to unpack, and the part that each holds (``""``: all of them)."""
+def find_archives(data: Path) -> dict[Path, str]:
+    """The archives to unpack of a data folder or zip, and the part that each holds (``""``: all of them)."""
     if data.is_file():
         return {data: ""}
     packed = {data / f"{part}.zip": part for part in atlas.IMAGE_FOLDERS if not any((data / part).glob("*.png"))}
@@ -141,16 +142,12 @@ def _unpack(members: dict, folder: Path, progress: bool) -> None:
     # What an inner archive holds takes about its own size once more.
     total = sum(info.file_size * (1 + (name in INNER)) for files in missing.values() for name, info in files.items())
     names = ", ".join(archive.name for archive in members)
-    existing = next(place for place in (folder, *folder.parents) if place.exists())
-    free = shutil.disk_usage(existing).free
     if total > MAX_BYTES:
         raise ValueError(
-            f"{names} unpacks to {total / 1e9:.1f} GB, more than {MAX_BYTES / 1e9:.1f}: is it the right one?"
+            f"{names} unpacks to {disk.show_bytes(total)}, more than {disk.show_bytes(MAX_BYTES)}: is it the right one?"
         )
-    if total > free:
-        raise OSError(f"{names} needs {total / 1e9:.1f} GB but {existing} has {free / 1e9:.1f} GB free: make room")
-    if progress and total:
-        print(f"{names}: {total / 1e9:.1f} GB go to {folder}, where {free / 1e9:.1f} GB are free")
+    if total:
+        disk.need_space(folder, total, f"the files in {names}", tell=progress)
     for archive, files in missing.items():
         bar = parallel.bar(files.items(), desc=archive.name, unit="file", show=progress)
         with _open(archive) as opened:
@@ -161,6 +158,7 @@ def _unpack(members: dict, folder: Path, progress: bool) -> None:
 def _copy(opened: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
     with opened.open(info) as source, open(path, "wb") as file:  # the zip module stops at the size that is claimed
         shutil.copyfileobj(source, file)
+    os.utime(path, (info.CRC >> 1, info.CRC >> 1))  # the same file has the same date wherever it is unpacked: see cache
 
 
 def _take_loose(data: Path, folder: Path) -> None:

@@ -3,28 +3,35 @@
 One cache is one folder, ``<cache_dir>/<part>_<size>``: ``images.npy`` and ``manifest.json`` (Ids, size, how it was
 reduced, the stamp of its sources). It is built in a hidden folder beside it and moved into place whole, so a cache that
 can be seen is complete; a build that was killed goes on where it stopped.
+
+The environment variable ``HPA_CACHE`` names a folder of caches that many run sets share, which may be read-only. A
+cache is then stored there as ``<part>_<size>-<12 hex digits>``, and the run set's own folder holds a manifest that
+names it. Shared is what was made of the same files (name, length and date, in whatever folder) for the same Ids and
+size: one data folder that all read, copies that keep the dates, or the same zip archives. A folder that each user draws
+or copies anew does not share, nor does another choice of images (``MAX_IMAGES``, dropped ones).
 """
 
+import collections
 import contextlib
+import errno
 import functools
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from hpa_lib import store
-from hpa_lib.data import image_files, kaggle, parallel, png
+from hpa_lib import locks, store
+from hpa_lib.data import disk, image_files, kaggle, parallel, png
 
 VERSION = 1
 BLOCK_BYTES = 2**24  # cached bytes between two marks of progress: what a kill can lose
 CHUNK_BYTES = 2**22  # cached bytes that a process decodes and writes at once
 WORTH_A_PROCESS = 2**26  # pixels of one channel; less is decoded before another process has started
-SPARE = 256 * 2**20  # bytes that must stay free beside the cache
 
 
 def build(
@@ -55,22 +62,83 @@ def build(
         ValueError: an image is unusable (``checks.check`` with this ``size`` finds it too), or there is none.
         OSError: the disk is too small; the sentence says how much is needed.
     """
-    final = Path(cache_dir) / f"{part}_{size}"
+    local = Path(cache_dir) / f"{part}_{size}"
     manifest = _describe(Path(data), list(map(str, ids)), part, size, list(absent))
-    if _read_manifest(final) == manifest:
-        return final
-    with store.lock(final.with_name(f".{final.name}.lock"), f"the cache {final}", wait=True):
-        if _read_manifest(final) == manifest:  # another process has made it meanwhile
-            return final
-        partial = final.with_name(f".{final.name}.partial")
-        if _read_manifest(partial) != manifest:  # else a killed build goes on where it stopped
-            shutil.rmtree(partial, ignore_errors=True)
-            _start(partial, manifest)
-        _fill(partial, Path(data), manifest, workers or parallel.count_cores(), progress)
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(partial, final)
-        (final / "done").unlink()
-    return final
+    if _read_manifest(local) == manifest:
+        return local
+    make = functools.partial(_make, data=Path(data), manifest=manifest, workers=workers, progress=progress)
+    with locks.lock(local.with_name(f".{local.name}.lock"), f"the cache {local}", wait=True):
+        if _read_manifest(local) != manifest and not _share(local, manifest, make):
+            make(local)
+    return local
+
+
+def build_all(data: Path, part_ids: dict[str, np.ndarray], sizes: list[int], cache_dir: Path, **options) -> None:
+    """``build`` for all parts and sizes, when the disk has room for all of them; then ``remove_stale``.
+
+    Args:
+        data, cache_dir: as ``build``, and ``options`` too; it raises the same, before the first image is decoded.
+        part_ids: ``"train"`` or ``"test"`` -> Ids, str (N,).
+        sizes: sides in pixels, from ``list_sizes``.
+    """
+    absent, wanted = list(options.get("absent", ())), collections.Counter()
+    for part, ids in part_ids.items():
+        first = _describe(data, list(map(str, ids)), part, sizes[0], absent)
+        for manifest in [first | {"size": size} for size in sizes]:
+            local = Path(cache_dir) / f"{part}_{manifest['size']}"
+            shared = _find_shared(manifest) or local
+            if manifest not in (_read_manifest(local), _read_manifest(shared)):
+                folder = shared if os.access(shared.parent, os.W_OK) else local
+                wanted[folder.parent] += _count_bytes(folder, manifest)
+    for folder, number in wanted.items():
+        disk.need_space(folder, number, f"the caches of {', '.join(map(str, sizes))} px")
+    for part, ids in part_ids.items():
+        for size in sizes:
+            build(data, ids, part, size, cache_dir, **options)
+        remove_stale(data, ids, part, cache_dir, absent)
+
+
+def _share(local: Path, manifest: dict, make: Callable[[Path], None]) -> bool:
+    """Make ``local`` name the shared cache, which is built when it is missing; False where that cannot be."""
+    shared = _find_shared(manifest)
+    if shared is None:
+        return False
+    if _read_manifest(shared) != manifest:
+        try:
+            with locks.lock(shared.with_name(f".{shared.name}.lock"), f"the cache {shared}", wait=True):
+                if _read_manifest(shared) != manifest:  # another process has made it meanwhile
+                    make(shared)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            print(f"{shared} is not there and cannot be written: this cache is built in {local.parent}", flush=True)
+            return False
+    shutil.rmtree(local, ignore_errors=True)  # images of before
+    store.save_json(local, "manifest.json", {"shared": shared})
+    return True
+
+
+def _find_shared(manifest: dict) -> Path | None:
+    """The folder of this very cache in the one that HPA_CACHE names; None where that is not set."""
+    if not os.environ.get("HPA_CACHE"):
+        return None
+    folder = Path(os.environ["HPA_CACHE"]).expanduser().resolve()
+    if not folder.is_dir():
+        raise ValueError(f"HPA_CACHE names {folder}, which is no folder: make it, or unset HPA_CACHE")
+    digest = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
+    return folder / f"{manifest['part']}_{manifest['size']}-{digest[:12]}"
+
+
+def _make(final: Path, data: Path, manifest: dict, workers: int | None, progress: bool) -> None:
+    """Decode into a hidden folder and move it into place; the caller holds the lock."""
+    partial = final.with_name(f".{final.name}.partial")
+    if _read_manifest(partial) != manifest:  # else a killed build goes on where it stopped
+        shutil.rmtree(partial, ignore_errors=True)
+        _start(partial, manifest)
+    _fill(partial, data, manifest, workers or parallel.count_cores(), progress)
+    shutil.rmtree(final, ignore_errors=True)
+    os.replace(partial, final)
+    (final / "done").unlink()
 
 
 def remove_stale(data: str | Path, ids: Iterable[str], part: str, cache_dir: str | Path, absent: Iterable[str] = ()):
@@ -81,7 +149,8 @@ def remove_stale(data: str | Path, ids: Iterable[str], part: str, cache_dir: str
     ids, absent = list(map(str, ids)), list(absent)
     for folder in sorted(Path(cache_dir).glob(f"{part}_*")):
         manifest = _read_manifest(folder) or {"size": 1}
-        if manifest != _describe(Path(data), ids, part, manifest["size"], absent):
+        is_shared = "-" in folder.name  # HPA_CACHE names this very folder: other run sets may use it
+        if not is_shared and manifest != _describe(Path(data), ids, part, manifest["size"], absent):
             shutil.rmtree(folder)
             print(f"removed {folder}: its images have changed; run this notebook with that size if you need it")
 
@@ -93,17 +162,29 @@ def load(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         FileNotFoundError: there is no finished cache at ``path``.
         ValueError: its files do not belong together.
     """
-    manifest = _read_manifest(Path(path))
-    if manifest is None:
-        raise FileNotFoundError(f"{path} holds no finished cache: run 00_data.ipynb with the same OUT and IMAGE_SIZE")
+    folder = locate(path)
+    manifest = _read_manifest(folder)
     shape = (len(manifest["ids"]), manifest["size"], manifest["size"], 4)
     try:
-        images = np.load(Path(path) / "images.npy", mmap_mode="r")
+        images = np.load(folder / "images.npy", mmap_mode="r")
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}/images.npy cannot be read ({error}): delete {path} and run 00_data.ipynb") from None
+        raise ValueError(f"{folder} cannot be read ({error}): delete it and run 00_data.ipynb") from None
     if images.shape != shape or images.dtype != np.uint8:
-        raise ValueError(f"{path} holds {images.shape} but its manifest says {shape}: delete it and run 00_data.ipynb")
+        raise ValueError(f"{folder} holds {images.shape} but its manifest says {shape}: delete it, run 00_data.ipynb")
     return np.array(manifest["ids"], str), images
+
+
+def locate(path: str | Path) -> Path:
+    """The folder with a finished cache's files: ``path`` or the shared one that it names; FileNotFoundError if none."""
+    again = "run 00_data.ipynb with the same OUT and IMAGE_SIZE"
+    try:
+        manifest = json.loads((Path(path) / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise FileNotFoundError(f"{path} holds no finished cache: {again}") from None
+    folder = Path(manifest.get("shared", path))
+    if not (folder / "manifest.json").exists():
+        raise FileNotFoundError(f"{path} names the shared cache {folder}, which is not there: {again}")
+    return folder
 
 
 def list_sizes(size: int, more: str = "") -> list[int]:
@@ -151,23 +232,26 @@ def _stamp(data: Path, ids: list[str], part: str, absent: list[str]) -> str:
 
 
 def _read_manifest(folder: Path) -> dict | None:
+    """What a cache holds, in its own folder or in the shared one that it names; None where there is none."""
     try:
-        return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        return json.loads((locate(folder) / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
 
+def _count_bytes(final: Path, manifest: dict) -> int:
+    """The bytes that a cache still needs; a killed build has some of them."""
+    partial = final.with_name(f".{final.name}.partial")
+    done = int((partial / "done").read_text(encoding="utf-8") or 0) if _read_manifest(partial) == manifest else 0
+    return (len(manifest["ids"]) - done) * 4 * manifest["size"] ** 2
+
+
 def _start(partial: Path, manifest: dict) -> None:
     """Look at the free space, lay out the file, and write the manifest last, so that a half start is started again."""
-    partial.mkdir(parents=True)
     shape = (len(manifest["ids"]), manifest["size"], manifest["size"], 4)
-    wanted, free = int(np.prod(shape)), shutil.disk_usage(partial).free
-    if free < wanted + SPARE:
-        partial.rmdir()
-        raise OSError(
-            f"a cache of {shape[0]} images needs {wanted / 1e9:.2f} GB and {SPARE / 1e9:.2f} GB to spare, but "
-            f"{partial.parent} has {free / 1e9:.2f} GB free: choose another OUT or a smaller IMAGE_SIZE"
-        )
+    what = f"the {shape[0]} images of a cache {manifest['part']}_{manifest['size']}"
+    disk.need_space(partial, int(np.prod(shape)), what, tell=False)
+    partial.mkdir(parents=True)
     np.lib.format.open_memmap(partial / "images.npy", "w+", np.uint8, shape)  # the header, and the full length
     (partial / "done").write_text("0", encoding="utf-8")
     (partial / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")

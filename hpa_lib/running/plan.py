@@ -36,11 +36,15 @@ class Refused(ValueError):
 
 
 class Step(NamedTuple):
-    """One notebook run: its name (and that of its executed copy), the notebook's path, its parameters."""
+    """One notebook run: its name (and that of its executed copy), the notebook's path, its parameters.
+
+    ``run`` is the name of the training run that it makes; ``""`` for a notebook that trains nothing.
+    """
 
     name: str
     notebook: Path
     parameters: dict
+    run: str = ""
 
 
 class Parameter(NamedTuple):
@@ -83,12 +87,15 @@ def make_plan(
         given = {key: read_value(key, text, parameters[key]) for key, text in settings.items() if key in parameters}
         for key, value in (checked | given).items():
             _check_range(key, value)
+        run, copy = "", name
         if "RECIPE" in parameters:
             defaults = {key: parameter.default for key, parameter in parameters.items()}
-            run = _check_training(name, notebook.stem.rpartition("train_")[2], defaults, checked | given)
+            network = notebook.stem.rpartition("train_")[2]
+            run = _check_training(name, network, defaults, checked | given)
             runs.setdefault(run, []).append(name)
-        copy = f"{name}-{given['RUN']}" if given.get("RUN") else name  # a try keeps the step's own copy
-        plan.append(Step(copy, notebook, checked | given))
+            usual = recipes.name_run(network, recipes.lines_in_force({**defaults, **checked}))
+            copy = name if run == usual else f"{name}-{run}"  # a try keeps the step's own copy and record
+        plan.append(Step(copy, notebook, checked | given, run))
         named += [name] if "RECIPE" in parameters and plan[-1].parameters.get("RUN") else []
     for unknown in set(settings) - set(known):
         raise Refused(_unknown(unknown, list(dict.fromkeys(step.notebook for step in plan)), known))

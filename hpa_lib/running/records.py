@@ -1,56 +1,61 @@
-"""``run.json``: what the steps of a run set did, each the last time that it was run, and how long they should take."""
+"""``notebooks/<step>.json``: what a step did the last time that it was run, and how long it should take."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from hpa_lib import provenance, store
-from hpa_lib.running import plan
+from hpa_lib.running import files, plan
 
 
-def earlier_steps(out: Path) -> list[dict]:
-    """The entries of the steps in ``out/run.json``.
+def load(out: Path, step: str) -> dict | None:
+    """The record of a step, or None where it has not run.
 
-    A damaged file is set aside: its steps' results are not lost, only what it said.
+    A damaged file is set aside: the step's results are not lost, only what it said.
     """
-    path = out / "run.json"
+    path = Path(out) / "notebooks" / f"{step}.json"
     if not path.exists():
-        return []
+        return None
     try:
-        steps = store.load_json(out, "run.json")["steps"]
-        if all({"step", "status"} <= entry.keys() for entry in steps):
-            return steps
-    except (ValueError, KeyError, TypeError, AttributeError):
+        record = store.load_json(path.parent, path.name)
+        if {"step", "status", "parameters"} <= record.keys():
+            return record
+    except ValueError:
         pass
-    aside = path.rename(path.with_name(f"run.json.damaged-{provenance.now().replace(':', '')}"))
+    aside = path.rename(path.with_name(f"{path.name}.damaged-{provenance.now().replace(':', '')}"))
     print(f"{path} is damaged: it is kept as {aside.name}, and a new record begins", flush=True)
-    return []
+    return None
 
 
-def begin(steps: list[plan.Step], earlier: list[dict], profile: str) -> dict:
-    """The record of a run that starts now: ``steps`` wait, and what earlier runs' other steps did is kept."""
-    waiting = [
-        {"step": step.name, "notebook": step.notebook.name, "parameters": step.parameters, "status": "waiting"}
-        for step in steps
+def load_all(out: Path) -> list[dict]:
+    """The records of all steps of a run set, in the order in which they were started."""
+    found = [load(out, path.stem) for path in sorted(Path(out).glob("notebooks/*.json"))]
+    return sorted((record for record in found if record), key=lambda record: record.get("started", ""))
+
+
+def begin(out: Path, step: plan.Step, profile: str) -> dict:
+    """The record of a step that starts now, stored as ``running``: a killed process leaves it so."""
+    record = {"step": step.name, "notebook": step.notebook.name, "run": step.run, "status": "running"}
+    record |= {"profile": profile, "started": provenance.now(), "finished": None, "host": platform.node()}
+    record |= {"seconds": None, "peak_memory_mb": None, "error": None, "parameters": files.in_force(step)}
+    record |= {"code": files.code_digest(step.notebook), "inputs": files.digest_inputs(out, step)}
+    return save(out, record | {"versions": provenance.versions()})
+
+
+def save(out: Path, record: dict) -> dict:
+    """Store a record, and give it back."""
+    store.save_json(out, f"notebooks/{record['step']}.json", record)
+    return record
+
+
+def expected_seconds(out: Path, steps: Sequence[plan.Step]) -> list[float | None]:
+    """Per step, the seconds that it took with the same parameters on this machine; None where that is not known."""
+    found = [load(out, step.name) for step in steps]
+    return [
+        record["seconds"]
+        if record
+        and (record["status"], record.get("host")) == ("done", platform.node())
+        and record["parameters"] == files.in_force(step)
+        else None
+        for step, record in zip(steps, found, strict=True)
     ]
-    names = {step.name for step in steps}
-    kept = [entry for entry in earlier if entry["step"] not in names]
-    for entry in kept:
-        if entry["status"] in ("running", "waiting"):  # the earlier run was killed before it could write the end
-            entry["status"] = "interrupted" if entry["status"] == "running" else "never run"
-    return {
-        "status": "running",
-        "profile": profile,
-        "started": provenance.now(),
-        "finished": None,
-        "last_step": None,
-        "versions": provenance.versions(),
-        "steps": kept + waiting,
-    }
-
-
-def expected_seconds(steps: Sequence[plan.Step], earlier: Sequence[Mapping]) -> list[float | None]:
-    """Per step, the seconds it took with the same parameters on this machine, by ``earlier`` entries; else None."""
-    done = [entry for entry in earlier if (entry["status"], entry.get("host")) == ("done", platform.node())]
-    seconds = {(entry["step"], str(entry["parameters"])): entry["seconds"] for entry in done}
-    return [seconds.get((step.name, str(step.parameters))) for step in steps]

@@ -1,4 +1,4 @@
-"""Run a plan of notebooks headlessly and strictly, and leave in ``run.json`` what happened.
+"""Run a plan of notebooks headlessly and strictly, and leave in ``notebooks/<step>.json`` what happened.
 
 A notebook counts as done only if every cell ran. Papermill alone reports a killed kernel's notebook as completed; here
 the status is ``killed``, the cell is marked in the executed copy, and the run stops.
@@ -7,13 +7,13 @@ the status is ``killed``, the cell is marked in the executed copy, and the run s
 import contextlib
 import logging
 import os
-import platform
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 import papermill
@@ -23,62 +23,104 @@ from jupyter_core.utils import ensure_async, run_sync
 from nbclient.exceptions import CellTimeoutError
 from papermill.exceptions import PapermillExecutionError
 
-from hpa_lib import provenance, store
-from hpa_lib.running import plan, progress, records
+from hpa_lib import locks, provenance, store
+from hpa_lib.running import files, gpus, limits, plan, progress, records
+from hpa_lib.training import checkpoints
 
 LONGEST_SOCKET_PATH = 103  # bytes in the sockaddr_un of macOS, less the closing zero; Linux takes 107
 
 
-def run_plan(steps: list[plan.Step], out: Path, profile: str = "", cell_timeout: int | None = None) -> dict:
-    """The record of a run (what ``run.json`` holds): each step run in order, until the first that is not done.
+class Options(NamedTuple):
+    """How the steps of a plan are run."""
 
-    The executed copies are stored in ``out/notebooks/<step>.ipynb``. ``out/run.json`` is rewritten as steps start and
-    finish; entries of an earlier run's other steps stay in it. Ctrl-C, SIGTERM and the closing of the terminal stop the
-    run as ``interrupted``. The run set is locked meanwhile: two runs would mark each other's steps.
+    profile: str = ""  # its name, for the records
+    resume: bool = False  # skip what is up to date, see ``files.why_again``
+    cell_timeout: int | None = None  # seconds that one cell may take; None for no limit
+    notebook_timeout: int | None = None  # seconds that one notebook may take
+    threads: int = 0  # of each kernel on the CPU; 0 for all cores
+    attempt: int = 1  # above 1 only a step that was killed is run again, such as one that ran out of memory
+
+
+NO_LIMITS = Options()
+
+
+def run_plan(steps: list[plan.Step], out: Path, options: Options = NO_LIMITS) -> list[dict]:
+    """The records of the steps, run in order until the first that is not done.
+
+    The executed copies are stored in ``out/notebooks/<step>.ipynb``, the records beside them, as steps start and
+    finish. Ctrl-C, SIGTERM and the closing of the terminal stop the run as ``interrupted``. Each step is locked while
+    it runs: other steps of the same run set may run beside it.
 
     Args:
         steps: from ``plan.make_plan``.
         out: the run set's folder.
-        profile: its name, for the record.
-        cell_timeout: seconds one cell may take; None for no limit.
+        options: see there.
 
     Returns:
-        ``status`` (``done``, ``failed``, ``killed`` or ``interrupted``), ``last_step``, ``steps`` (each with its own
-        ``status``, ``seconds``, ``error``, ``peak_memory_mb``), and the ``versions``.
+        Per step its ``status`` (``done``, ``failed``, ``killed`` or ``interrupted``), ``seconds``, ``error``,
+        ``peak_memory_mb``, ``versions`` and what else ``records.begin`` holds.
 
     Raises:
-        store.Locked: another process runs steps of this run set; nothing has been started.
+        locks.Locked: another process works on a step; it has not been started.
     """
     for name in ("papermill", "asyncio"):  # what they would say is in the record: the task of an interrupted cell, too
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with store.lock(Path(out) / store.RUN_LOCK, f"the run set {out}"), _terminate_as_interrupt():
-        earlier = records.earlier_steps(Path(out))
-        expected = records.expected_seconds(steps, earlier)
-        return _run_steps(steps, Path(out), records.begin(steps, earlier, profile), expected, cell_timeout)
+    out, done, started = Path(out), [], time.monotonic()
+    expected, width = records.expected_seconds(out, steps), max(len(step.name) for step in steps)
+    with limits.signals_as_interrupt():
+        for number, step in enumerate(steps, start=1):
+            head, log = f"[{number}/{len(steps)}] {step.name:<{width}}", out / "notebooks" / f"{step.name}.log"
+            state = progress.Progress(head, log, expected[number - 1 :], started)
+            with locks.step(out, step.notebook.stem, step.run):
+                done.append(_run_step(step, out, options, state))
+            if done[-1]["status"] != "done":
+                break
+    return done
 
 
-def _run_steps(steps: list[plan.Step], out: Path, record: dict, expected: list, cell_timeout: int | None) -> dict:
-    """The record after the last step that was run; every change of it is stored."""
-    width, started = max(len(step.name) for step in steps), time.monotonic()
-    for number, step in enumerate(steps, start=1):
-        entry = next(planned for planned in record["steps"] if planned["step"] == step.name)
-        entry.update(status="running", started=provenance.now(), host=platform.node())
-        store.save_json(out, "run.json", record)
-        head, log = f"[{number}/{len(steps)}] {step.name:<{width}}", out / "notebooks" / f"{step.name}.log"
-        state = progress.Progress(head, log, expected[number - 1 :], started)
-        with progress.shown(state.line):
-            entry.update(run_notebook(step, out, cell_timeout, state))
-        print(head, _outcome(entry), flush=True)
-        store.save_json(out, "run.json", record)
-        if entry["status"] != "done":
-            break
-    record.update(status=entry["status"], last_step=entry["step"], finished=provenance.now())
-    store.save_json(out, "run.json", record)
-    return record
+def _run_step(step: plan.Step, out: Path, options: Options, state: progress.Progress) -> dict:
+    """The record of one step, which this process has locked; it is stored before the start and after the end."""
+    earlier = records.load(out, step.name)
+    if earlier and earlier["status"] == "running":
+        where = f"on {earlier.get('host')} (started {earlier.get('started')})"
+        print(f"{step.name} was interrupted {where}: its process was killed", flush=True)
+    if options.attempt > 1 and earlier and not _may_need_memory(earlier):
+        print(f"{step.name} is not tried again: more memory would not change how it ended", flush=True)
+        return earlier
+    if options.resume and not files.why_again(out, step, earlier):
+        print(state.head, "up to date", flush=True)
+        return earlier
+    if options.resume and step.run and earlier and _has_other_settings(step, out, earlier):
+        for folder in (out / "runs" / step.run, out / "runs" / step.run / "head"):
+            checkpoints.forget(folder)  # else the training would be refused: its settings are others
+    record = records.begin(out, step, options.profile)
+    with gpus.claimed() if step.run else contextlib.nullcontext({}) as devices, progress.shown(state.line):
+        environment = devices | gpus.thread_limits(options.threads)
+        environment[locks.HELD] = str(locks.path_of(out, step.notebook.stem, step.run))
+        record |= run_notebook(step, out, options, state, environment)
+    if record["status"] == "done" and step.notebook.stem == locks.DATA:
+        record["inputs"] = files.digest_inputs(out, step)  # it draws the data where there are none
+    print(state.head, _outcome(record), flush=True)
+    return records.save(out, record | {"finished": provenance.now()})
+
+
+def _may_need_memory(record: dict) -> bool:
+    """The kernel was killed from outside, or the whole job before it could store how it ended."""
+    return record["status"] == "running" or (record.get("error") or {}).get("name") == "KernelDied"
+
+
+def _has_other_settings(step: plan.Step, out: Path, earlier: dict) -> bool:
+    """Whether what is stored of this step's run was trained with other parameters or inputs than it would be now."""
+    now = {"parameters": files.in_force(step), "inputs": files.digest_inputs(out, step)}
+    return any(earlier.get(name) != value for name, value in now.items())
 
 
 def run_notebook(
-    step: plan.Step, out: Path, cell_timeout: int | None = None, state: progress.Progress | None = None
+    step: plan.Step,
+    out: Path,
+    options: Options = NO_LIMITS,
+    state: progress.Progress | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> dict:
     """How one notebook's run ended: ``status``, ``seconds``, ``peak_memory_mb``, ``error`` (name, message, cell).
 
@@ -95,7 +137,10 @@ def run_notebook(
     try:
         for old in (executed, state.log):  # never an older run's in place of this one's
             old.unlink(missing_ok=True)
-        with started_kernel(step.notebook.parent, state.log) as kernel:
+        with (
+            limits.clock(options.notebook_timeout),
+            started_kernel(step.notebook.parent, state.log, environment or {}) as kernel,
+        ):
             process = kernel.provisioner.process
             try:
                 executed_notebook = papermill.execute_notebook(
@@ -103,7 +148,7 @@ def run_notebook(
                     str(executed),
                     step.parameters,
                     progress_bar=False,
-                    execution_timeout=cell_timeout,
+                    execution_timeout=options.cell_timeout,
                     stdout_file=state,
                     stderr_file=state,
                     on_cell_start=state.start_cell,
@@ -116,24 +161,29 @@ def run_notebook(
     except PapermillExecutionError as problem:
         status, error = "failed", {"name": problem.ename, "message": problem.evalue}
     except CellTimeoutError:
-        status, error = "killed", {"name": "CellTimeout", "message": f"a cell took longer than {cell_timeout} s"}
+        status, error = (
+            "killed",
+            {"name": "CellTimeout", "message": f"a cell took longer than {options.cell_timeout} s"},
+        )
     except Exception as problem:  # nbclient and its parts raise many kinds, RuntimeError for most of what can happen
         if returncode is None:
             status, error = "failed", {"name": type(problem).__name__, "message": str(problem)}
         else:
             status, error = "killed", {"name": "KernelDied", "message": _why_dead(returncode)}
+    except limits.OverLimit:
+        status, error = "killed", _over("NotebookTimeout", "the notebook", options.notebook_timeout)
     except KeyboardInterrupt:
         status, error = "interrupted", {"name": "Interrupted", "message": "stopped by Ctrl-C or a signal"}
     if error:
         error["cell"] = _mark_stopped_cell(executed, error, status)
     if state.log.exists() and state.log.stat().st_size == 0:
         state.log.unlink()
-    seconds = round(time.monotonic() - start, 1)
-    return {"status": status, "seconds": seconds, "peak_memory_mb": memory[-1], "error": error}
+    cost = {"seconds": round(time.monotonic() - start, 1), "peak_memory_mb": memory[-1]}
+    return {"status": status, "error": error} | cost
 
 
 @contextlib.contextmanager
-def started_kernel(folder: Path, log: Path) -> Iterator[AsyncKernelManager]:
+def started_kernel(folder: Path, log: Path, more: Mapping[str, str]) -> Iterator[AsyncKernelManager]:
     """A running kernel of this interpreter, working in ``folder``; it is gone when the ``with`` block ends.
 
     It talks over sockets in a private folder, so that parallel runs cannot take each other's ports (Windows has no such
@@ -151,13 +201,14 @@ def started_kernel(folder: Path, log: Path) -> Iterator[AsyncKernelManager]:
         )
         environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
         environment |= {"IPYTHONDIR": f"{private}/ipython", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "TQDM_DISABLE": "1"}
+        environment |= more
         try:
             options = {"stdout": stream, "stderr": stream, "extra_arguments": ["--HistoryManager.hist_file=:memory:"]}
             _wait(kernel.start_kernel(cwd=str(folder), env=environment, **options))
             yield kernel
         finally:
             if kernel.has_kernel:
-                _wait(kernel.shutdown_kernel())
+                _wait(kernel.shutdown_kernel(now=sys.exc_info()[0] is not None))
             _wait(kernel.cleanup_resources())
 
 
@@ -165,25 +216,8 @@ def _wait(coroutine):
     return run_sync(ensure_async)(coroutine)
 
 
-@contextlib.contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM, which batch systems send before they kill, and a closed terminal end the run as tidily as Ctrl-C."""
-    hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
-
-    def interrupt(number, _):
-        if number == hang_up:  # the terminal is gone: a write to it would fail and end the run before its record
-            sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-        raise KeyboardInterrupt
-
-    numbers = [signal.SIGTERM]
-    if hang_up and signal.getsignal(hang_up) != signal.SIG_IGN:  # `nohup` ignores it, on purpose
-        numbers.append(hang_up)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _over(name: str, what: str, seconds: int) -> dict:
+    return {"name": name, "message": f"{what} took longer than {seconds} s"}
 
 
 def _why_dead(returncode: int | None) -> str:

@@ -99,7 +99,11 @@ def fit(
         row |= {f"val_{name}": value for name, value in evaluate(model, val, loss_function).items()}
         _store_epoch(model, raw_weights, row, state, folder)
     checkpoints.save_state(folder, state | {"finished": True})
-    without_optimizer(model).load_weights(checkpoints.weights_path(folder, "best", state["best_epoch"]))
+    best = checkpoints.weights_path(folder, "best", state["best_epoch"])
+    best = best if best.exists() else folder / "model.keras"  # `hpa clean` has removed the checkpoint
+    if not best.exists():
+        raise ValueError(f"{best} is not there: set START_OVER to True to train this run again")
+    without_optimizer(model).load_weights(best)
     return pd.DataFrame(state["history"])
 
 

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from hpa_lib import models, paths, provenance, store
+from hpa_lib import locks, models, paths, provenance, store
 from hpa_lib.data import cache, kaggle
 from hpa_lib.decisions import thresholds
 from hpa_lib.models import summary, weights
@@ -203,8 +203,9 @@ def fit(run: Run, fold: Fold, model: keras.Model, origin: dict) -> pd.DataFrame:
     train_part, val_part = make_batches(run, fold, resolved["batch_size"], resolved["workers"])
     options = {"class_weights": class_weights(run, fold), "jit_compile": resolved["jit_compile"]}
     options["start_over"] = run.lines["start_over"]
-    with store.lock(folder / ".lock", f"the run {run.name} of {run.out}"):
-        if run.lines["head_epochs"]:
+    with locks.step(run.out, "", run.name):
+        has_begun = not options["start_over"] and checkpoints.load_state(folder, loop.check_settings(wanted))
+        if run.lines["head_epochs"] and not has_begun:  # else the head's weights would only be overwritten
             models.set_backbone_trainable(model, False)
             head = wanted | {"epochs": run.lines["head_epochs"], "ema": 0.0, "patience": 0}
             loop.fit(model, train_part, val_part, folder / "head", settings=head, **options)

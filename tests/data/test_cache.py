@@ -211,7 +211,9 @@ def test_a_source_changed_between_kill_and_next_run_is_decoded_again(tiny_datase
 def test_too_small_a_disk_is_refused_with_the_need(tiny_dataset, tmp_path, monkeypatch):
     data = tiny_dataset()
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
-    with pytest.raises(OSError, match=r"6 images needs 0\.00 GB.*free.*choose another OUT"):
+    with pytest.raises(
+        OSError, match=r"6 images of a cache train_32 need 24\.6 kB.*free: make room, choose another folder"
+    ):
         build(data, tmp_path)
     assert [entry.name for entry in (tmp_path / "cache").iterdir()] == [".train_32.lock"]
 

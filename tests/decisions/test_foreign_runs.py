@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpa_lib import __main__, atlas, store
+from hpa_lib import __main__, atlas, locks, store
 from hpa_lib.decisions import foreign_runs
 
 
@@ -119,7 +119,7 @@ def test_without_a_holdout_notebook_06_finds_an_empty_part(table, tmp_path):
 def test_a_run_set_in_use_is_left_alone(run_set, table, tmp_path, capsys, monkeypatch, command):
     write(tmp_path, table)
     monkeypatch.chdir(tmp_path)
-    with store.lock(run_set / store.RUN_LOCK, "the run set"):
+    with locks.step(run_set, "07_report"), locks.step(run_set, "", "resnet50"):
         assert __main__.main([*command, str(run_set)]) == 2
     assert "is in use by process" in capsys.readouterr().err
     assert not (run_set / "runs" / "resnet50").exists() and not (run_set / "report.html").exists()

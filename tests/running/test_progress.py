@@ -2,9 +2,7 @@
 
 import collections
 import fcntl
-import json
 import os
-import platform
 import pty
 import re
 import signal
@@ -13,10 +11,10 @@ import subprocess
 import sys
 import termios
 import time
-from pathlib import Path
 
 import nbformat
 import pytest
+from throwaway import write_notebook
 
 from hpa_lib.running import plan, progress, records
 from hpa_lib.training import loop
@@ -130,26 +128,14 @@ def test_log_takes_what_the_cells_print_as_it_comes(command, tmp_path):
     assert " ".join(texts[1:]).startswith("hpa: 05_thresholds interrupted in cell ")
 
 
-def test_remaining_time_is_that_of_the_last_run_with_these_parameters_on_this_machine():
-    def entry(step, **more):
-        return {
-            "step": step,
-            "status": "done",
-            "host": platform.node(),
-            "seconds": 30.0,
-            "parameters": {"EPOCHS": 4},
-            **more,
-        }
-
-    steps = [plan.Step(name, Path("x.ipynb"), {"EPOCHS": 4}) for name in "abcdef"]
-    earlier = [
-        entry("a"),
-        entry("b", host="elsewhere"),
-        entry("c", parameters={"EPOCHS": 5}),
-        entry("d", status="failed"),
-    ]
-    earlier += [entry("f", seconds=7), {"step": "e", "status": "never run"}]
-    assert records.expected_seconds(steps, earlier) == [30, None, None, None, None, 7]
+def test_remaining_time_is_that_of_the_last_run_with_these_parameters_on_this_machine(tmp_path):
+    notebook = write_notebook(tmp_path / "05_x.ipynb", "1")
+    steps = [plan.Step(name, notebook, {"EPOCHS": 4}) for name in "abcde"]
+    for step in steps[:-1]:
+        record = records.begin(tmp_path, step, "") | {"status": "done", "seconds": 30.0}
+        changes = {"b": {"host": "elsewhere"}, "c": {"parameters": {"EPOCHS": 5}}, "d": {"status": "failed"}}
+        records.save(tmp_path, record | changes.get(step.name, {}))
+    assert records.expected_seconds(tmp_path, steps) == [30, None, None, None, None]
 
 
 def test_line_counts_down_to_the_end_of_the_run(tmp_path, monkeypatch):
@@ -189,10 +175,9 @@ def test_a_terminal_that_is_gone_is_no_traceback(monkeypatch):
     assert problems == []
 
 
-def test_run_json_names_the_machine_so_that_the_next_run_knows_its_time(command, tmp_path):
+def test_the_next_run_knows_its_time(command, tmp_path):
     arguments = [sys.executable, "-m", "hpa_lib", *command("1")]
     subprocess.run(arguments, capture_output=True, check=True)
-    (entry,) = json.loads((tmp_path / "out" / "run.json").read_text())["steps"]
-    assert entry["host"] == platform.node()
-    step = plan.Step(entry["step"], tmp_path / entry["notebook"], {"OUT": str(tmp_path / "out")})
-    assert records.expected_seconds([step], [entry]) == [entry["seconds"]]
+    record = records.load(tmp_path / "out", "05_thresholds")
+    step = plan.Step(record["step"], tmp_path / "notebooks" / record["notebook"], {"OUT": str(tmp_path / "out")})
+    assert records.expected_seconds(tmp_path / "out", [step]) == [record["seconds"]]

@@ -9,20 +9,19 @@ import nbformat
 import pytest
 from throwaway import write_notebook
 
-from hpa_lib import paths
-from hpa_lib.running import plan, runner
+from hpa_lib.running import plan, records, runner
 
 
 @pytest.fixture
 def run(tmp_path):
-    """A factory: run notebooks made of the given cell sources as steps a, b, ... and give back the record."""
+    """A factory: run notebooks made of the given cell sources as steps a, b, ... and give back their records."""
 
-    def run_sources(*notebooks, cell_timeout=None, **parameters):
+    def run_sources(*notebooks, options=runner.NO_LIMITS, **parameters):
         steps = []
         for name, sources in zip("abcdef", notebooks, strict=False):
             path = write_notebook(tmp_path / "notebooks" / f"0_{name}.ipynb", *sources)
             steps.append(plan.Step(name, path, parameters))
-        return runner.run_plan(steps, tmp_path / "out", cell_timeout=cell_timeout)
+        return runner.run_plan(steps, tmp_path / "out", options)
 
     return run_sources
 
@@ -32,18 +31,18 @@ def read_cells(tmp_path, step):
     return {cell.id: cell for cell in notebook.cells}
 
 
-def stored_record(tmp_path):
-    return json.loads((tmp_path / "out" / "run.json").read_text())
+def stored_record(tmp_path, step="a"):
+    return json.loads((tmp_path / "out" / "notebooks" / f"{step}.json").read_text())
 
 
 def test_done_run_leaves_copies_with_values_and_a_record(run, tmp_path, capsys):
-    record = run(["print(EPOCHS + 1, AUGMENT)"], ["2 + 2"], EPOCHS=41, AUGMENT=False)
+    records = run(["print(EPOCHS + 1, AUGMENT)"], ["2 + 2"], EPOCHS=41, AUGMENT=False)
     assert read_cells(tmp_path, "a")["cell-0"].outputs[0].text == "42 False\n"
-    assert [entry["status"] for entry in record["steps"]] == ["done", "done"]
-    assert record == stored_record(tmp_path)
-    assert record["status"] == "done" and record["versions"]["papermill"] and record["finished"]
-    assert record["steps"][0]["parameters"] == {"EPOCHS": 41, "AUGMENT": False}
-    assert record["steps"][0]["peak_memory_mb"] > 10
+    assert [record["status"] for record in records] == ["done", "done"]
+    assert records == [stored_record(tmp_path, "a"), stored_record(tmp_path, "b")]
+    assert records[0]["versions"]["papermill"] and records[0]["finished"]
+    assert records[0]["parameters"]["EPOCHS"] == 41 and records[0]["parameters"]["LEARNING_RATE"] == 1e-3
+    assert records[0]["peak_memory_mb"] > 10
     assert len(capsys.readouterr().out.splitlines()) == 2  # one line a step
     assert [path.name for path in (tmp_path / "out" / "notebooks").glob("*.log")] == ["a.log"]  # b prints nothing
     assert (tmp_path / "out" / "notebooks" / "a.log").read_text() == "42 False\n"
@@ -55,7 +54,7 @@ def test_kernel_is_this_interpreter_in_the_notebooks_folder_whatever_kernels_the
     spec.write_text(json.dumps({"argv": ["/bin/false"], "display_name": "other", "language": "python"}))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
-    assert run(["import os, sys; print(sys.executable, os.getcwd())"])["status"] == "done"
+    assert run(["import os, sys; print(sys.executable, os.getcwd())"])[0]["status"] == "done"
     text = read_cells(tmp_path, "a")["cell-0"].outputs[0].text
     assert os.path.realpath(text.split()[0]) == os.path.realpath(sys.executable)
     assert text.split()[1] == str(tmp_path / "notebooks")
@@ -63,7 +62,7 @@ def test_kernel_is_this_interpreter_in_the_notebooks_folder_whatever_kernels_the
 
 def test_kernels_use_no_tcp_port(run, tmp_path):
     source = "import sys, json; print(json.load(open(sys.argv[sys.argv.index('-f') + 1]))['transport'])"
-    assert run([source])["status"] == "done"
+    assert run([source])[0]["status"] == "done"
     assert read_cells(tmp_path, "a")["cell-0"].outputs[0].text == "ipc\n"
 
 
@@ -84,22 +83,19 @@ def test_personal_startup_files_are_not_read(run, tmp_path, monkeypatch):
 
 
 def test_failing_notebook_stops_the_run_and_keeps_its_copy(run, tmp_path):
-    record = run(["1 / 0", "print('later')"], ["print('next')"])
-    first, second = record["steps"]
-    assert record["status"] == "failed" and record["last_step"] == "a"
-    assert first["error"] == {"name": "ZeroDivisionError", "message": "division by zero", "cell": "cell-0"}
-    assert second["status"] == "waiting"
+    (record,) = run(["1 / 0", "print('later')"], ["print('next')"])
+    assert record["status"] == "failed" and record["step"] == "a"
+    assert record["error"] == {"name": "ZeroDivisionError", "message": "division by zero", "cell": "cell-0"}
     cells = read_cells(tmp_path, "a")
     assert cells["cell-0"].outputs[0].ename == "ZeroDivisionError"
     assert cells["cell-1"].metadata.papermill.status == "pending"
-    assert not (tmp_path / "out" / "notebooks" / "b.ipynb").exists()
+    assert not list((tmp_path / "out" / "notebooks").glob("b.*"))
 
 
 def test_kernel_killed_with_sigkill_is_killed_not_completed(run, tmp_path):
-    record = run(["import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "print('later')"], ["1"])
+    (record,) = run(["import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "print('later')"], ["1"])
     assert record["status"] == stored_record(tmp_path)["status"] == "killed"
-    assert record["steps"][0]["error"]["cell"] == "cell-0"
-    assert "SIGKILL" in record["steps"][0]["error"]["message"]
+    assert record["error"]["cell"] == "cell-0" and "SIGKILL" in record["error"]["message"]
     cells = read_cells(tmp_path, "a")
     assert [cells[name].metadata.papermill.status for name in ("parameters", "cell-0", "cell-1")] == [
         "completed",
@@ -110,55 +106,68 @@ def test_kernel_killed_with_sigkill_is_killed_not_completed(run, tmp_path):
 
 
 def test_kernel_that_ends_by_itself_is_killed(run):
-    record = run(["import os\nos._exit(0)"])
-    assert record["status"] == "killed" and "exit code 0" in record["steps"][0]["error"]["message"]
+    (record,) = run(["import os\nos._exit(0)"])
+    assert record["status"] == "killed" and "exit code 0" in record["error"]["message"]
 
 
-def test_cell_over_its_time_is_killed_and_its_kernel_gone(run, tmp_path):
-    record = run(["import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)"], cell_timeout=2)
-    assert record["status"] == "killed" and record["steps"][0]["error"]["name"] == "CellTimeout"
+@pytest.mark.parametrize("limit", ["cell_timeout", "notebook_timeout"])
+def test_a_cell_and_a_notebook_over_their_limits_are_killed_and_their_kernel_gone(run, tmp_path, limit):
+    source = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
+    (record,) = run([source], ["1"], options=runner.Options(**{limit: 3}))
+    name, what = {"cell_timeout": ("CellTimeout", "a cell"), "notebook_timeout": ("NotebookTimeout", "the notebook")}[
+        limit
+    ]
+    assert record["status"] == "killed"
+    assert record["error"] == {"name": name, "message": f"{what} took longer than 3 s", "cell": "cell-0"}
     pid = int(read_cells(tmp_path, "a")["cell-0"].outputs[0].text)
     assert not os.path.exists(f"/proc/{pid}")
 
 
+def test_a_notebook_within_its_limit_is_done_and_the_next_has_its_own(run):
+    records = run(
+        ["import time\ntime.sleep(2)"], ["import time\ntime.sleep(2)"], options=runner.Options(notebook_timeout=60)
+    )
+    assert [record["status"] for record in records] == ["done", "done"]
+
+
 def test_a_notebook_that_leaves_early_has_failed(run):
-    record = run(["import sys\nsys.exit(0)", "print('the work')"])
-    assert record["status"] == "failed" and record["steps"][0]["error"]["name"] == "EndedEarly"
+    (record,) = run(["import sys\nsys.exit(0)", "print('the work')"])
+    assert record["status"] == "failed" and record["error"]["name"] == "EndedEarly"
 
 
 def test_native_crash_leaves_its_traceback_beside_the_copy(run, tmp_path):
     source = "import os, sys\nos.write(sys.__stderr__.fileno(), b'native words')\nos.abort()"
-    assert "SIGABRT" in run([source])["steps"][0]["error"]["message"]
+    assert "SIGABRT" in run([source])[0]["error"]["message"]
     assert (tmp_path / "out" / "notebooks" / "a.log").stat().st_size > 0
 
 
 def test_copy_that_cannot_be_written_is_a_failed_step(run, tmp_path):
     (tmp_path / "out" / "notebooks" / "a.ipynb").mkdir(parents=True)
-    record = run(["1"], ["2"])
+    (record,) = run(["1"], ["2"])
     assert record["status"] == stored_record(tmp_path)["status"] == "failed"
-    assert "a.ipynb" in record["steps"][0]["error"]["message"]
+    assert "a.ipynb" in record["error"]["message"]
 
 
 def test_second_run_replaces_its_steps_and_keeps_the_others(run, tmp_path):
     run(["1"], ["1 / 0"], ["3"])
     steps = [plan.Step("b", write_notebook(tmp_path / "notebooks" / "0_b.ipynb", "2"), {})]
-    record = runner.run_plan(steps, tmp_path / "out")
-    assert record["status"] == "done"
-    assert {entry["step"]: entry["status"] for entry in record["steps"]} == {"a": "done", "b": "done", "c": "never run"}
+    runner.run_plan(steps, tmp_path / "out")
+    assert {record["step"]: record["status"] for record in records.load_all(tmp_path / "out")} == {
+        "a": "done",
+        "b": "done",
+    }
 
 
 def test_record_says_running_while_a_step_runs(run, tmp_path):
-    run([f"print(open({str(tmp_path / 'out' / 'run.json')!r}).read())"], ["1"])
-    seen = json.loads(read_cells(tmp_path, "a")["cell-0"].outputs[0].text)
-    assert seen["status"] == "running"
-    assert [entry["status"] for entry in seen["steps"]] == ["running", "waiting"]
+    run([f"print(open({str(tmp_path / 'out' / 'notebooks' / 'a.json')!r}).read())"])
+    assert json.loads(read_cells(tmp_path, "a")["cell-0"].outputs[0].text)["status"] == "running"
 
 
 def test_run_works_where_the_temporary_folder_has_a_very_long_name(run, tmp_path, monkeypatch):
     long = tmp_path / ("x" * 90)
     long.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(long))
-    assert run(["1"])["status"] == "done"
+    assert run(["1"])[0]["status"] == "done"
 
 
 def take_signals_as_in_a_terminal():
@@ -181,31 +190,19 @@ def test_interrupted_run_says_so_and_leaves_no_kernel(tmp_path, number, lines):
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and len(errors.splitlines()) == lines, errors
-    assert stored_record(tmp_path)["status"] == "interrupted"
-    assert stored_record(tmp_path)["steps"][0]["error"]["cell"] == "cell-0"
+    record = stored_record(tmp_path, "00_data")
+    assert record["status"] == "interrupted" and record["error"]["cell"] == "cell-0"
     assert not os.path.exists(f"/proc/{(tmp_path / 'pid').read_text()}")
 
 
-def test_a_second_run_of_one_run_set_is_refused_and_harms_nothing(run, tmp_path):
-    """The first run starts a second one on its own folder, between its two steps."""
-    inner = f"import subprocess, sys\ncommand = [sys.executable, '-m', 'hpa_lib', 'run', '--only', '00', '--notebooks', {str(tmp_path / 'other')!r}, '--out', {str(tmp_path / 'out')!r}]\ndone = subprocess.run(command, capture_output=True, text=True, cwd={str(paths.PROJECT)!r})\nprint(done.returncode, done.stderr)"  # fmt: skip # noqa: E501
-    write_notebook(tmp_path / "other" / "00_x.ipynb", "1")
-    record = run([inner], ["2"])
-    assert [entry["status"] for entry in record["steps"]] == ["done", "done"]
-    assert record == stored_record(tmp_path)
-    text = read_cells(tmp_path, "a")["cell-0"].outputs[0].text
-    assert text.startswith(f"2 hpa: the run set {tmp_path / 'out'} is in use by process {os.getpid()} on "), text
-    assert len(text.strip().splitlines()) == 1
-
-
-@pytest.mark.parametrize("text", ["", '{"steps": [', "[]", "{}", '{"steps": 3}', '{"steps": [{"status": "done"}]}'])
+@pytest.mark.parametrize("text", ["", '{"steps": [', "[]", "{}", '{"step": 3}'])
 def test_a_damaged_record_is_set_aside_and_the_run_goes_on(run, tmp_path, capsys, text):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "run.json").write_text(text)
-    assert run(["1"])["status"] == stored_record(tmp_path)["status"] == "done"
-    (aside,) = (tmp_path / "out").glob("run.json.*")
+    (tmp_path / "out" / "notebooks").mkdir(parents=True)
+    (tmp_path / "out" / "notebooks" / "a.json").write_text(text)
+    assert run(["1"])[0]["status"] == stored_record(tmp_path)["status"] == "done"
+    (aside,) = (tmp_path / "out" / "notebooks").glob("a.json.damaged*")
     assert aside.read_text() == text
-    assert "run.json is damaged" in capsys.readouterr().out
+    assert "a.json is damaged" in capsys.readouterr().out
 
 
 def test_what_the_client_could_not_do_is_no_dead_kernel(run, monkeypatch):
@@ -213,9 +210,9 @@ def test_what_the_client_could_not_do_is_no_dead_kernel(run, monkeypatch):
         raise RuntimeError("Kernel didn't respond in 60 seconds")
 
     monkeypatch.setattr("papermill.execute_notebook", fail)
-    record = run(["1"])
+    (record,) = run(["1"])
     assert record["status"] == "failed"
-    assert record["steps"][0]["error"] == {
+    assert record["error"] == {
         "name": "RuntimeError", "message": "Kernel didn't respond in 60 seconds", "cell": None,
     }  # fmt: skip
 
@@ -226,15 +223,15 @@ def test_any_error_of_the_machinery_ends_the_step_not_the_record(run, tmp_path, 
         raise problem
 
     monkeypatch.setattr("papermill.execute_notebook", fail)
-    assert run(["1"])["status"] == stored_record(tmp_path)["status"] == "failed"
-    assert stored_record(tmp_path)["steps"][0]["error"]["name"] == type(problem).__name__
+    assert run(["1"])[0]["status"] == stored_record(tmp_path)["status"] == "failed"
+    assert stored_record(tmp_path)["error"]["name"] == type(problem).__name__
 
 
 def test_a_kernel_that_dies_at_its_start_is_killed(run, monkeypatch):
     monkeypatch.setenv("PYTHONHOME", "/nowhere")  # no Python starts with it
-    record = run(["1"])
-    assert record["status"] == "killed" and record["steps"][0]["error"]["name"] == "KernelDied"
-    assert "exit code 1" in record["steps"][0]["error"]["message"]
+    (record,) = run(["1"])
+    assert record["status"] == "killed" and record["error"]["name"] == "KernelDied"
+    assert "exit code 1" in record["error"]["message"]
 
 
 def test_a_run_stopped_before_the_first_cell_names_none(run, monkeypatch):
@@ -242,8 +239,8 @@ def test_a_run_stopped_before_the_first_cell_names_none(run, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runner, "started_kernel", interrupt)
-    record = run(["1"])
-    assert record["status"] == "interrupted" and record["steps"][0]["error"]["cell"] is None
+    (record,) = run(["1"])
+    assert record["status"] == "interrupted" and record["error"]["cell"] is None
 
 
 def test_kernels_talk_over_tcp_where_there_are_no_unix_sockets(run, monkeypatch):
@@ -256,5 +253,5 @@ def test_kernels_talk_over_tcp_where_there_are_no_unix_sockets(run, monkeypatch)
     monkeypatch.setattr(runner, "AsyncKernelManager", manager)
     for system in ("win32", "darwin", "linux"):
         monkeypatch.setattr("sys.platform", system)
-        assert run(["1"])["status"] == "failed"
+        assert run(["1"])[0]["status"] == "failed"
     assert asked == ["tcp", "ipc", "ipc"]

@@ -17,6 +17,7 @@ import pytest
 
 import hpa_synth
 from hpa_lib import atlas
+from hpa_lib.data import disk
 from hpa_synth import rendering, writing
 
 SMALL = {"profile": "smoke", "images": 40, "progress": False}
@@ -216,7 +217,8 @@ def test_wrong_arguments_are_told(tmp_path, wrong, told):
 def test_the_command_draws_what_its_arguments_say(small, tmp_path):
     command = [*COMMAND, tmp_path / "data", "--profile", "smoke", "--images", "40", "--workers", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == f"data {tmp_path / 'data'}\n"
+    told, last = done.stdout.splitlines()
+    assert "49 images of 64 px to draw need 754.6 kB; " in told and last == f"data {tmp_path / 'data'}"
     assert digest(tmp_path / "data") == digest(small)
 
 
@@ -259,3 +261,22 @@ def test_a_table_beside_or_below_a_card_is_synthetic(small, tmp_path, monkeypatc
     assert not hpa_synth.is_synthetic(tmp_path / "train.csv")
     monkeypatch.chdir(small)
     assert hpa_synth.is_synthetic("train.csv") and hpa_synth.is_synthetic("truth/test_truth.csv")
+
+
+@pytest.mark.parametrize("size", [64, 128, 256])
+def test_the_space_that_is_told_is_what_the_images_take(tmp_path, monkeypatch, size):
+    wanted = []
+    monkeypatch.setattr(disk, "need_space", lambda folder, number, *_, **__: wanted.append(number))
+    folder = hpa_synth.write_dataset(tmp_path / "data", "smoke", images=28, size=size, workers=1, progress=False)
+    lengths = [path.stat().st_size for path in folder.glob("*/*.png")]
+    blocks = sum(-(-length // 4096) * 4096 for length in lengths)  # as most file systems store them
+    assert 0.85 * blocks < wanted[0] < 1.15 * blocks
+    hpa_synth.write_dataset(folder, "smoke", images=28, size=size, workers=1, progress=False)
+    assert len(wanted) == 1  # nothing is left to draw
+
+
+def test_too_small_a_disk_is_refused_before_the_first_image(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 2**28})())
+    with pytest.raises(OSError, match=r"34 images of 64 px to draw need .* has 268\.4 MB free: make room"):
+        hpa_synth.write_dataset(tmp_path / "data", "smoke", images=28, workers=1, progress=False)
+    assert not list(tmp_path.glob("data/*/*.png"))

@@ -20,7 +20,7 @@ def test_own_leaves_the_lines_as_they_are():
     assert recipes.lines_in_force(cell(epochs=3)) == recipes.DEFAULTS | {"epochs": 3}
 
 
-@pytest.mark.parametrize("name", set(recipes.RECIPES) - {"own"})
+@pytest.mark.parametrize("name", sorted(set(recipes.RECIPES) - {"own"}))
 def test_a_recipe_sets_its_lines_and_no_other(name):
     lines = recipes.lines_in_force(cell(recipe=name, fold=2))
     assert lines == recipes.DEFAULTS | {"fold": 2} | recipes.RECIPES[name] | {"recipe": name}

@@ -6,7 +6,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from hpa_lib import models, paths, provenance, store
+from hpa_lib import __main__, models, paths, provenance, store
 from hpa_lib.data import cache, kaggle, splits
 from hpa_lib.decisions import calibration
 from hpa_lib.training import predict, recipes, runs
@@ -146,6 +146,30 @@ def test_a_parameter_added_to_a_notebook_is_compared_by_itself(run_set, capsys):
         run_cells("02", **values, sampling=0.5)
     run_cells("02", **values, workers=3, tta=4, jit="off")  # these shape no weights
     assert "already trained" in capsys.readouterr().out
+
+
+def test_a_run_is_found_again_when_its_checkpoints_have_been_cleaned_away(run_set, capsys):
+    values = SMALL | {"out": str(run_set), "run": "mine", "head_epochs": 1}
+    result = runs.train("densenet", **values)
+    stored = store.load_probs(run_set, "mine", "val")[1]
+    assert __main__.main(["clean", str(run_set), "--yes"]) == 0
+    assert capsys.readouterr().out.count(".weights.h5: the run is finished") == 2
+    assert not list(run_set.glob("runs/mine/**/*.weights.h5"))
+    assert runs.train("densenet", **values)["finished"] == result["finished"]
+    names = run_cells("02", **values)
+    said = capsys.readouterr().out
+    assert said.count("already trained") == 1 and "macro AP" not in said  # the line of an epoch
+    rows = names["fold"].rows["val"]
+    np.testing.assert_allclose(predict.predict_probs(names["model"], names["fold"].images, rows), stored, atol=1e-5)
+    again = runs.save(names["run"], names["fold"], names["model"], names["origin"], names["history"])
+    assert again["finished"] == result["finished"]
+    assert runs.train("densenet", **values, tta=2)["tta"] == 2  # predicted anew, not trained
+    assert "macro AP" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"other settings \(sampling 0.0 -> 0.5\)"):
+        runs.train("densenet", **values, sampling=0.5)
+    (run_set / "runs" / "mine" / "model.keras").unlink()
+    with pytest.raises(ValueError, match="model.keras is not there: set START_OVER to True"):
+        runs.train("densenet", **values)
 
 
 def test_notebook_and_script_train_the_very_same_network(run_set):
