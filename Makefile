@@ -43,7 +43,7 @@ check: $(STAMP)  ## ruff, and the notebooks are stored clean
 	$(BIN)/python -m pytest tests/test_architecture.py tests/test_notebooks.py tests/test_setup.py
 
 bench: $(STAMP)  ## the benchmarks, each prints a small table (not models.py: for a GPU; nor those that need a run set)
-	@for name in cache synthetic thresholds interval_coverage losses training runner; do \
+	@for name in cache synthetic thresholds interval_coverage losses leaderboard training runner; do \
 	  echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
 browser: $(STAMP)  ## "Run all" in JupyterLab in a real Chromium (Debian's package, installed when missing)

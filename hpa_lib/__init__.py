@@ -54,6 +54,7 @@ The map of the library, in the order in which the data flows::
     decisions/answers           what members and ensembles answer on each part
     decisions/foreign_runs      any model's table of probabilities as a run
     decisions/submission        Kaggle's file: written, checked, scored
+    decisions/leaderboard       many submissions, scored on the same images and put into bands
 
     classical/features          59 measured numbers per image
     classical/models            scikit-learn models on them, stored as runs
@@ -80,6 +81,7 @@ The map of the library, in the order in which the data flows::
     reporting/verdicts          what a run set shows of the study's claims, and whether it agrees
     reporting/report            the report, section by section
     reporting/page              the report as HTML, Markdown, CSV and LaTeX
+    reporting/board             the leaderboard as a page for the wall
 
     running/profiles            what hpa run starts
     running/plan                checks before the start
@@ -98,6 +100,7 @@ The map of the library, in the order in which the data flows::
     commands/verify             hpa verify
     commands/scores             hpa runs, report, add-run, score, submission check
     commands/teaching           hpa exercises
+    commands/board              hpa leaderboard
 
 Python 3.11 on Linux, where everything is tested; the fast tests also pass on 3.12 and 3.13. On macOS (Apple silicon)
 and Windows the library can be imported, and requirements.lock holds what they need besides, but nobody has run it

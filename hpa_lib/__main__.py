@@ -66,6 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_data_commands(commands)
     _add_run(commands)
     _add_score_commands(commands)
+    _add_leaderboard(commands)
     _add_clean(commands)
     _add_teaching_commands(commands)
     _add_predict(commands)
@@ -159,6 +160,19 @@ def _add_score_commands(commands) -> None:
     check.add_argument("submission", metavar="SUBMISSION", type=_path)
     check.add_argument("sample", metavar="SAMPLE", type=_path)
     check.set_defaults(command="scores.check_submission")
+
+
+def _add_leaderboard(commands) -> None:
+    board = commands.add_parser("leaderboard", help="the submissions of a course, checked and ranked")
+    add = board.add_argument
+    add("submissions", metavar="SUBMISSIONS_DIR", type=_path, help="one file, zip archive or folder per team")
+    add("truth", metavar="TRUTH", type=_path, help="Id,Target of the test images, such as truth/test_truth.csv")
+    add("--public", type=float, default=0.3, metavar="SHARE", help="share of the public part; default: .3")
+    add("--final", action="store_true", help="rank by the private part; default: the public part alone")
+    add("--baselines", type=_path, metavar="RUNSET", help="adds the study's CNN, at .5 and with tuned thresholds")
+    add("--anonymous", action="store_true", help="numbers in place of names; the key is written to --out only")
+    add("--out", type=_path, metavar="DIR", help="writes leaderboard.csv, .md and .html (a page for the wall)")
+    board.set_defaults(command="board.make")
 
 
 def _add_clean(commands) -> None:

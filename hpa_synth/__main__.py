@@ -18,6 +18,8 @@ def make_parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--imbalance", type=float, metavar="RATIO", help="commonest : rarest class, such as 1, 10, 1000"
     )
+    parser.add_argument("--secret", action="store_true", help="for a course: nothing in OUT gives the test labels away")
+    parser.add_argument("--truth", type=Path, metavar="DIR", help="with --secret: where the test labels are stored")
     parser.add_argument("--workers", type=int, help="processes; default: one per core")
     return parser
 
@@ -30,8 +32,12 @@ def draw(arguments: list[str] | None = None, program: str = "python -m hpa_synth
     """
     options = vars(make_parser(program).parse_args(arguments))
     out = options.pop("out").expanduser()
+    if options.pop("secret") != bool(options["truth"]):
+        raise ValueError("--secret and --truth DIR belong together: give both, or neither of them")
     hpa_synth.write_dataset(out, **options, progress=True)
     print(f"data {out}")
+    if options["truth"]:
+        print(f"truth {options['truth'].expanduser()} (its seeds and labels are for the teachers only)")
     return 0
 
 

@@ -50,30 +50,32 @@ def read_settings(path: Path) -> dict:
 
 
 def readme(card: dict, counts: dict[str, list[int]]) -> str:
-    """The card for people: notice, settings, and how many images show each label."""
+    """The card for people: notice, settings, and how many images of each part in ``counts`` show each label."""
     settings = card["settings"]
     rarity = f"Every class has at least {settings['floor']} training images (0 = natural counts)."
     if "imbalance" in settings:
         rarity = (
             f"The commonest class is wanted {settings['imbalance']:g} times as often as the rarest; test is balanced."
         )
+    truth = "with whoever drew this set" if "secret" in settings else "in truth/test_truth.csv"
+    drawn = "drawn with a secret seed" if "secret" in settings else f"seed {settings['seed']}"
     lines = [
         "# Synthetic fields in Kaggle's layout",
         "",
         f'**{NOTICE}.** Stamp every figure made from it "synthetic".',
         "",
-        f"Generator version {settings['version']}, profile {settings['profile']}, seed {settings['seed']}, "
+        f"Generator version {settings['version']}, profile {settings['profile']}, {drawn}, "
         f"code {card['code']}: {settings['images']} training and {settings['test_images']} test images of "
         f"{settings['size']} px at {settings['um_per_px']} um per px. {rarity} Share of the "
         f"darker population: {settings['dark_train']} in train, {settings['dark_test']} in test. No label "
         "noise: every label's structure is in the frame.",
         "",
         "Images of one protein share `group` in groups.csv (2 to 4 each): keep a group in one fold. The truth of the "
-        "test part is in truth/test_truth.csv.",
+        f"test part is {truth}.",
         "",
-        "| label | name | train | test |",
-        "|---|---|---|---|",
+        f"| label | name | {' | '.join(counts)} |",
+        "|---|---|" + "---|" * len(counts),
     ]
-    rows = zip(atlas.LABELS, counts["train"], counts["test"], strict=True)
-    lines += [f"| {label} | {name} | {train} | {test} |" for label, (name, train, test) in enumerate(rows)]
+    for label, (name, *images) in enumerate(zip(atlas.LABELS, *counts.values(), strict=True)):
+        lines.append(f"| {label} | {name} | {' | '.join(map(str, images))} |")
     return "\n".join(lines) + "\n"

@@ -7,6 +7,9 @@ What the folder holds::
     groups.csv                             Id, group: which images show the same protein (train and test)
     truth/test_truth.csv                   Id, Target of the test part, for scoring at home
     synthetic.json, README.md              the data set's card
+
+A secret set, for a course, has neither ``truth/`` nor anything that gives it away: no seed, no test image in
+groups.csv, no counts of the test part. All of that is in a folder of its own (``secrecy``).
 """
 
 import contextlib
@@ -25,7 +28,7 @@ import numpy as np
 
 from hpa_lib import atlas, store
 from hpa_lib.data import disk, parallel
-from hpa_synth import cards, data_sets, rendering, sampling
+from hpa_synth import cards, data_sets, rendering, sampling, secrecy
 from hpa_synth.data_sets import DataSet
 
 NAMESPACE = uuid.UUID("8d1f3c52-6b0e-5a64-9c0d-2f4b1e7a9d31")
@@ -56,6 +59,7 @@ def write_dataset(
     progress: bool = True,
     population_shift: bool = False,
     imbalance: float | None = None,
+    truth: str | Path | None = None,
 ) -> Path:
     """A folder of synthetic images in Kaggle's layout; a second call continues where a killed one stopped.
 
@@ -70,30 +74,38 @@ def write_dataset(
         population_shift: give the test part the real, larger share (.51 instead of .22) of the darker population.
         imbalance: training images of the commonest class for each one of the rarest, 1 to 10,000, as near as whole
             groups allow; the test part is balanced, and the same for all of them. None: natural counts with a floor.
+        truth: another folder, which keeps the test part's truth and the seeds, drawn by chance: the set is secret. With
+            the same ``truth`` a killed call goes on, and the set can be drawn again. None: nothing is secret.
 
     Returns:
         ``out`` as a path.
 
     Raises:
-        ValueError: a setting is out of range, or ``out`` holds other files or a set with other settings.
+        ValueError: a setting is out of range, or ``out`` or ``truth`` holds other files or a set with other settings.
         OSError: the disk is too small; the sentence says how much is needed.
     """
     out = Path(out).expanduser()
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed {seed}: choose a whole number from 0 to 2^63 - 1")
+    if truth is not None and seed:
+        raise ValueError(f"seed {seed} with a secret truth: leave it out, since a secret set draws its seeds by chance")
     if workers is not None and workers < 1:
         raise ValueError(f"workers {workers}: choose 1 or more")
     if imbalance is not None and not 1 <= imbalance <= 10_000:
         raise ValueError(f"imbalance {imbalance}: choose 1 (all classes alike) to 10000 : 1")
     settings = data_sets.find_profile(profile, images, size, population_shift)
-    card = cards.describe(profile, settings, seed, imbalance)
-    _claim(out, card)
-    jobs = {part: make_jobs(settings, seed, part, imbalance) for part in atlas.IMAGE_FOLDERS}
-    _draw_all(out, [job for part in atlas.IMAGE_FOLDERS for job in jobs[part]], settings, seed, workers, progress)
-    _write_tables(out, jobs)
-    counts = {part: np.sum([_row(job) for job in jobs[part]], axis=0).tolist() for part in atlas.IMAGE_FOLDERS}
-    _write(out / "README.md", cards.readme(card, counts).encode())
-    store.save_json(out, cards.CARD, card | {"complete": True, "label_counts": counts})
+    card, secret_card = cards.describe(profile, settings, seed, imbalance), None
+    seeds = dict.fromkeys(atlas.IMAGE_FOLDERS, seed)
+    if truth is not None:
+        truth = Path(truth).expanduser()
+        seeds = secrecy.find(out, truth, card)
+        card, secret_card = secrecy.add(card, seeds["set"]), secrecy.add(card, seeds)
+    _claim(out, card, truth, secret_card)
+    id_key = seeds.get("ids", "")
+    jobs = {part: make_jobs(settings, seeds[part], part, imbalance, id_key) for part in atlas.IMAGE_FOLDERS}
+    _draw_all(out, [job for part in atlas.IMAGE_FOLDERS for job in jobs[part]], settings, seeds, workers, progress)
+    _write_tables(out, jobs, truth)
+    _write_cards(out, jobs, card, truth, secret_card)
     return out
 
 
@@ -128,8 +140,11 @@ def check_version(data: Path) -> None:
         )
 
 
-def make_jobs(settings: DataSet, seed: int, part: str, imbalance: float | None = None) -> list[Job]:
-    """The images of one part, in drawing order; training and test proteins are different ones."""
+def make_jobs(settings: DataSet, seed: int, part: str, imbalance: float | None = None, id_key: str = "") -> list[Job]:
+    """The images of one part, in drawing order; training and test proteins are different ones.
+
+    The Ids are made from the settings and the seed, those of a secret set from ``id_key`` (a UUID).
+    """
     if imbalance is not None and part == "test":
         imbalance = 1
     number = atlas.IMAGE_FOLDERS.index(part)
@@ -139,10 +154,11 @@ def make_jobs(settings: DataSet, seed: int, part: str, imbalance: float | None =
     plan = sampling.make_plan(rng, images, floor, (settings.dark_train, settings.dark_test)[number], imbalance)
     key = f"{data_sets.VERSION}/{json.dumps(settings)}/{seed}/{part}"
     key += f"/{imbalance:g}" if imbalance is not None else ""
+    namespace, key = (uuid.UUID(id_key), part) if id_key else (NAMESPACE, key)
     return [
         Job(
             part=part,
-            id=str(uuid.uuid5(NAMESPACE, f"{key}/{index}")),
+            id=str(uuid.uuid5(namespace, f"{key}/{index}")),
             index=2 * index + number,
             protein=2 * int(plan.groups[index]) + number,
             labels=tuple(np.flatnonzero(plan.labels[index]).tolist()),
@@ -152,7 +168,7 @@ def make_jobs(settings: DataSet, seed: int, part: str, imbalance: float | None =
     ]
 
 
-def _claim(out: Path, card: dict) -> None:
+def _claim(out: Path, card: dict, truth: Path | None, secret_card: dict | None) -> None:
     """Make ``out`` ours, or make sure that it already is: it holds the card of these very settings.
 
     Raises:
@@ -175,10 +191,12 @@ def _claim(out: Path, card: dict) -> None:
         raise ValueError(f"{out} is not empty (it holds {foreign[0]}): give a new folder")
     for part in atlas.IMAGE_FOLDERS:
         (out / part).mkdir(parents=True, exist_ok=True)
+    if truth is not None:  # first: without its seeds, what is in ``out`` could not be continued
+        store.save_json(truth, cards.CARD, secret_card | {"complete": False})
     store.save_json(out, cards.CARD, card | {"complete": False})
 
 
-def _draw_all(out, jobs, settings, seed, workers, progress) -> None:
+def _draw_all(out, jobs, settings, seeds, workers, progress) -> None:
     """Draw every image of which a file is missing, with a progress bar over all of them."""
     _remove_half_files(out)
     present = {f"{part}/{name}" for part in atlas.IMAGE_FOLDERS for name in os.listdir(out / part)}
@@ -190,7 +208,7 @@ def _draw_all(out, jobs, settings, seed, workers, progress) -> None:
         disk.need_space(out, wanted, f"{len(missing)} images of {settings.size} px to draw", tell=progress)
     chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
     workers = min(workers or parallel.count_cores(), max(1, len(missing) // CHUNK))
-    task = partial(_draw_chunk, out, settings.size, settings.um_per_px, seed)
+    task = partial(_draw_chunk, out, settings.size, settings.um_per_px, seeds)
     with (
         parallel.bar(total=len(jobs), initial=len(jobs) - len(missing), unit="image", show=progress) as bar,
         contextlib.closing(parallel.run(task, chunks, workers)) as run,
@@ -206,10 +224,10 @@ def _remove_half_files(out: Path) -> None:
             half.unlink(missing_ok=True)
 
 
-def _draw_chunk(out: Path, size: int, um_per_px: float, seed: int, jobs: list[Job]) -> int:
+def _draw_chunk(out: Path, size: int, um_per_px: float, seeds: dict[str, int], jobs: list[Job]) -> int:
     """Draw and write several images; how many they were."""
     for job in jobs:
-        _draw_one(out, size, um_per_px, seed, job)
+        _draw_one(out, size, um_per_px, seeds[job.part], job)
     return len(jobs)
 
 
@@ -228,18 +246,31 @@ def _draw_one(out: Path, size: int, um_per_px: float, seed: int, job: Job) -> No
         _write(out / job.part / f"{job.id}_{color}.png", encoded.tobytes())
 
 
-def _write_tables(out: Path, jobs: dict[str, list[Job]]) -> None:
+def _write_tables(out: Path, jobs: dict[str, list[Job]], truth: Path | None) -> None:
     """The four tables, each sorted by Id, which is as good as random; train.csv last: with it the set is complete."""
     train, test = (sorted(jobs[part], key=lambda job: job.id) for part in atlas.IMAGE_FOLDERS)
-    (out / "truth").mkdir(exist_ok=True)
-    everything = sorted(train + test, key=lambda job: job.id)
-    names = {protein: number for number, protein in enumerate(sorted({job.protein for job in everything}))}
-    _write_table(out / "groups.csv", ["Id", "group"], [[job.id, names[job.protein]] for job in everything])
+    grouped = train if truth else sorted(train + test, key=lambda job: job.id)
+    names = {protein: number for number, protein in enumerate(sorted({job.protein for job in grouped}))}
+    _write_table(out / "groups.csv", ["Id", "group"], [[job.id, names[job.protein]] for job in grouped])
     target = [[job.id, atlas.format_target(_row(job))] for job in test]
-    _write_table(out / "truth" / "test_truth.csv", ["Id", "Target"], target)
+    _write_table((truth or out / "truth") / secrecy.TRUTH, ["Id", "Target"], target)
     _write_table(out / "sample_submission.csv", ["Id", "Predicted"], [[job.id, "0"] for job in test])
     target = [[job.id, atlas.format_target(_row(job))] for job in train]
     _write_table(out / "train.csv", ["Id", "Target"], target)
+
+
+def _write_cards(
+    out: Path, jobs: dict[str, list[Job]], card: dict, truth: Path | None, secret_card: dict | None
+) -> None:
+    """The finished card, for programs and for people; of a secret set one with the test part in it for ``truth``."""
+    counts = {part: np.sum([_row(job) for job in jobs[part]], axis=0).tolist() for part in jobs}
+    if truth:
+        store.save_json(truth, cards.CARD, secret_card | {"complete": True, "label_counts": counts})
+        del counts["test"]
+    _write(out / "README.md", cards.readme(card, counts).encode())
+    store.save_json(out, cards.CARD, card | {"complete": True, "label_counts": counts})
+    if truth:
+        secrecy.level_dates(out)
 
 
 def _row(job: Job) -> np.ndarray:

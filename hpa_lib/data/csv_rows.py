@@ -1,7 +1,8 @@
 """The rows of a CSV table with their line numbers, or one sentence about why it cannot be read.
 
 Tables that only give Ids and a second column are read as spreadsheets and other tools save them. A submission is read
-strictly: it must have Kaggle's own form. Both may begin with a byte-order mark, as Excel writes it.
+strictly: it must have Kaggle's own form. Both may begin with a byte-order mark, as Excel writes it, and be the one CSV
+file in a zip archive, which Kaggle takes too.
 """
 
 import csv
@@ -47,14 +48,14 @@ def read_rows(path: Path, second: str, strict: bool = False) -> tuple[list[Row],
     """The rows of a table with the columns ``Id`` and ``second``, their content unchecked, and the table's traits.
 
     Columns may be in any order and be spelled in any case, between commas, semicolons or tabs; the table may be a zip
-    archive of one CSV file. Blank lines are skipped; ragged lines are in the traits, not in the rows. ``strict``: no
-    zip archive, the first line exactly ``Id,<second>``, and blank lines before the end are ragged.
+    archive of one CSV file. Blank lines are skipped; ragged lines are in the traits, not in the rows. ``strict``: the
+    first line is exactly ``Id,<second>``, and blank lines before the end are ragged.
 
     Raises:
         ValueError: the file cannot be read as such a table.
     """
     stored = _read_bytes(path)
-    data = _unzip(path, stored) if stored.startswith(ZIP_MAGIC) and not strict else stored
+    data = _unzip(path, stored) if stored.startswith(ZIP_MAGIC) else stored
     text = _decode(path, data).rstrip("\r\n")
     first_line = text.partition("\n")[0].rstrip("\r")
     if strict and first_line.replace('"', "") != f"Id,{second}":

@@ -13,7 +13,7 @@ Shapes as in ``metrics``. All functions share these options: ``groups`` (N,), im
 what makes ``paired`` paired.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -190,18 +190,20 @@ def resample(
         raise ValueError(f"{len(groups)} groups for {len(events)} images: give each image its group")
     events = pd.DataFrame(events.astype(np.float64))
     totals = events.groupby(np.asarray(groups), dropna=False).sum().to_numpy()  # (G, 84)
-    generator = np.random.default_rng(seed)
-    blocks = []
-    for start in parallel.bar(range(0, draws, BLOCK), desc="bootstrap", unit="block", delay=2, leave=False):
-        times = _draw_times(generator, min(BLOCK, draws - start), len(totals))  # (block, G)
-        blocks.append(times @ totals)
+    blocks = [times @ totals for times in draw_times(len(totals), draws, seed)]
     return tuple(np.split(np.concatenate(blocks), 3, axis=1))
 
 
-def _draw_times(generator: np.random.Generator, draws: int, size: int) -> np.ndarray:
-    """How often each of ``size`` groups is in each resample, float (draws, size)."""
-    drawn = generator.integers(size, size=(draws, size)) + size * np.arange(draws)[:, None]
-    return np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size).astype(np.float64)
+def draw_times(size: int, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each of ``size`` groups is in each resample, in blocks of at most ``BLOCK`` draws, float (draws, size).
+
+    The same ``size`` and ``seed`` give the same resamples.
+    """
+    generator = np.random.default_rng(seed)
+    for start in parallel.bar(range(0, draws, BLOCK), desc="bootstrap", unit="block", delay=2, leave=False):
+        block = min(BLOCK, draws - start)
+        drawn = generator.integers(size, size=(block, size)) + size * np.arange(block)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=block * size).reshape(block, size).astype(np.float64)
 
 
 def bounds(values: np.ndarray, estimate: np.ndarray) -> np.ndarray:

@@ -129,16 +129,26 @@ def check(submission_path: Path, sample_path: Path) -> list[str]:
     Raises:
         ValueError: the sample itself cannot be read.
     """
-    sample_ids = read_ids(sample_path)
+    _, findings, empty = inspect(submission_path, read_ids(sample_path))
+    return findings + empty
+
+
+def inspect(path: Path, wanted_ids: np.ndarray, wanted_name: str = "the sample") -> tuple[np.ndarray, list, list]:
+    """The label sets of a submission with what is wrong, before it is known whether it can be scored.
+
+    Returns:
+        Label sets uint8 (N, 28), in the file's order; what keeps it from being scored, one sentence each; and a
+        sentence about rows without any label, which can be scored.
+    """
     try:
-        ids, preds, findings = _read_rows(Path(submission_path), COLUMN)
+        ids, preds, findings = _read_rows(Path(path), COLUMN)
     except ValueError as error:
-        return [str(error)]
-    findings += _compare_ids(ids, list(sample_ids), "the submission", "the sample")
+        return np.zeros((0, atlas.NUM_LABELS), np.uint8), [str(error)], []
+    findings += _compare_ids(ids, list(wanted_ids), "the submission", wanted_name)
     empty = [image_id for image_id, row in zip(ids, preds, strict=True) if not row.any()]
     if empty:
-        findings.append(f"{_count(empty, 'row')} without any label, first {empty[0]}: every image of this data has one")
-    return findings
+        empty = [f"{_count(empty, 'row')} without any label, first {empty[0]}: every image of this data has one"]
+    return preds, findings, empty
 
 
 def score(submission_path: Path, truth_path: Path, draws: int = 1000, seed: int = 0, public: float = 0.0) -> dict:

@@ -79,6 +79,18 @@ def write(out: Path, title: str, stamps: Sequence[str], sections: Sequence[Secti
     return _write_text(out / "report.html", _make_html(out, title, stamps, sections))
 
 
+def write_sheet(
+    out: Path, name: str, title: str, stamps: Sequence[str], sections: Sequence[Section], style: str
+) -> Path:
+    """A page without stored figures and manifest: ``out/<name>.html``, its path returned, and ``out/<name>.md``.
+
+    Args: as ``write``; ``style`` is CSS that is added to the report's.
+    """
+    sections = _number(out, sections)
+    _write_text(out / f"{name}.md", _make_markdown(title, stamps, sections))
+    return _write_text(out / f"{name}.html", _make_html(out, title, stamps, sections, style))
+
+
 def list_tables(section: Section) -> list[Styler]:
     """The tables of a section as they are printed, with their captions, for ``display``."""
     styled = {item.caption: item.table.map(_format).style for item in section.items if item.table is not None}
@@ -148,9 +160,9 @@ def _kinds(table: pd.DataFrame) -> list[str]:
     return ["number" if types.is_numeric_dtype(table[name]) else text for name, text in zip(table, texts, strict=True)]
 
 
-def _make_html(out: Path, title: str, stamps: Sequence[str], sections: Sequence[Section]) -> str:
+def _make_html(out: Path, title: str, stamps: Sequence[str], sections: Sequence[Section], style: str = "") -> str:
     title, *stamps = map(html.escape, [title, *stamps])
-    parts = [HEAD.format(title=title, style=STYLE), f'<p class="stamp">{stamps[0]}</p>\n<ul>']
+    parts = [HEAD.format(title=title, style=STYLE + style), f'<p class="stamp">{stamps[0]}</p>\n<ul>']
     parts += [*(f"<li>{stamp}</li>" for stamp in stamps[1:]), '</ul>\n<nav aria-label="Contents"><ol>']
     parts += [f'<li><a href="#{_anchor(heading)}">{html.escape(heading)}</a></li>' for heading, _, _ in sections]
     parts.append("</ol></nav>")

@@ -1,5 +1,7 @@
 """The table Kaggle wants: order, doubles, labels, empty rows; a wrong order is refused, never scored."""
 
+import zipfile
+
 import fake_runs
 import numpy as np
 import pandas as pd
@@ -55,6 +57,14 @@ def test_a_good_file_has_no_findings(tmp_path, sample):
         assert submission.check(write_text(tmp_path / "mine.csv", text), sample) == []
 
 
+def test_a_zipped_submission_is_checked_and_scored_as_the_table_in_it(tmp_path, sample):
+    """Kaggle takes such archives."""
+    for text, findings in ((GOOD, 0), (GOOD.replace(",", ";"), 1)):
+        with zipfile.ZipFile(tmp_path / "mine.zip", "w") as opened:
+            opened.writestr("mine.csv", text)
+        assert len(submission.check(tmp_path / "mine.zip", sample)) == findings
+
+
 def test_a_byte_order_mark_is_read_past_in_every_table(tmp_path, sample):
     """As Excel writes it; the sample and the label tables (``csv_rows``) and submissions agree on it."""
     marked = write_text(tmp_path / "mine.csv", "\ufeff" + GOOD)
@@ -88,7 +98,7 @@ def test_a_byte_order_mark_is_read_past_in_every_table(tmp_path, sample):
         (GOOD.replace("Id,Predicted", "id,predicted"), "starts with 'id,predicted'"),
         (GOOD.replace("Id,Predicted", "Id,Predicted,Usage"), "starts with 'Id,Predicted,Usage'"),
         (b"\x89PNG\xff\xfe\x00", "no UTF-8 text"),
-        (b"PK\x03\x04\x00", "no UTF-8 text"),
+        (b"PK\x03\x04\x00", "is a zip archive that cannot be unpacked"),
         (GOOD.encode("latin-1") + b"\xff", "not UTF-8 text"),
         (GOOD.encode("utf-16"), "no UTF-8 text"),
         (GOOD.replace("id-1,25", 'id-1,"25'), "line 5: unexpected end of data: look for a stray quotation mark"),
