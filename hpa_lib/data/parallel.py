@@ -19,8 +19,10 @@ AHEAD = 4  # jobs per process that may be under way or wait for the caller
 
 
 def count_cores() -> int:
-    """The cores this process may use (a batch system may lend fewer than the machine has)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores this process may use: a batch system may lend a part, ``OMP_NUM_THREADS`` may ask for fewer."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(threads)) if threads.isdecimal() and int(threads) else cores
 
 
 def bar(items: Iterable | None = None, *, show: bool = True, **options) -> tqdm:
