@@ -29,10 +29,10 @@ demo: $(STAMP)  ## the whole study on the synthetic default data, eleven minutes
 	$(BIN)/hpa run --profile demo
 
 test: $(STAMP)  ## the fast tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 slow: $(STAMP)  ## the slow tests: the whole chain of notebooks on a tiny data set
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
 
 lab: $(STAMP)  ## JupyterLab in notebooks/
 	cd notebooks && ../$(BIN)/jupyter lab
