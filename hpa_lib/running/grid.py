@@ -1,0 +1,198 @@
+"""A grid file: many runs (network x recipe x channels x seed x fold) as a profile, checked before anything starts."""
+
+import difflib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import yaml
+
+from hpa_lib import paths
+from hpa_lib.running import plan
+from hpa_lib.training import recipes
+
+KEYS = {  # key of a grid file -> what holds without it, whose type a value must have
+    "networks": [],  # or a mapping: network -> further parameters of its notebook
+    "recipes": ["own"],
+    "channels": ["rgby"],
+    "folds": [0],
+    "seeds": [0],
+    "epochs": recipes.DEFAULTS["epochs"],
+    "image_size": recipes.DEFAULTS["image_size"],
+    "num_folds": 4,
+    "baseline": False,  # notebook 01b too
+    "explore": True,  # notebook 08 too
+    "parameters": {},  # further ones, each for every notebook that has it
+    "data": "",
+    "out": "",
+}
+PARAMETERS = {  # key -> the notebooks' parameter that it sets, which `parameters` cannot set too
+    "recipes": "RECIPE",
+    "channels": "CHANNELS",
+    "folds": "FOLD",
+    "seeds": "SEED",
+    "epochs": "EPOCHS",
+    "image_size": "IMAGE_SIZE",
+    "num_folds": "NUM_FOLDS",
+    "data": "DATA",
+    "out": "OUT",
+}
+SET_PER_STEP = ("RUN", "RUNS", "START_OVER")
+EXPECTED = {int: "a whole number", bool: "true or false", str: "a text", dict: "lines such as BATCH_SIZE: 16 below it"}
+
+
+def load(path: Path, folder: Path | None = None) -> dict:
+    """A grid file as a profile: ``data``, ``out``, ``shared`` and ``steps``, as in ``profiles.PROFILES``.
+
+    Args:
+        path: a YAML file with some of ``KEYS``; relative folders in it are relative to the file's own.
+        folder: that of the numbered notebooks; default: the project's.
+
+    Raises:
+        plan.Refused: the file, a key or a value is wrong; the sentence names the file and the line.
+    """
+    path, folder = Path(path).resolve(), Path(folder or paths.PROJECT / "notebooks")
+    numbers = {
+        file.stem.partition("_train_")[2]: file.name.partition("_")[0] for file in folder.glob("*_train_*.ipynb")
+    }
+    given, lines = _read(path)
+    for key, problem in _problems(given, numbers):
+        raise plan.Refused(f"{path}, line {lines.get(key, 1)}: {problem}")
+    values = KEYS | given
+    try:
+        profile = _make_profile(values, path, folder, numbers)
+        _check_known(values["parameters"], profile["steps"], folder)
+        plan.make_plan(profile["steps"], folder, fixed=profile["shared"])
+    except plan.Refused as error:
+        raise plan.Refused(f"{path}: {error}") from None
+    return profile
+
+
+def _read(path: Path) -> tuple[dict, dict[str, int]]:
+    """What a grid file says, and the line of each key."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # some editors write a mark before the first letter
+        node, values = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
+    except UnicodeDecodeError:
+        raise plan.Refused(f"{path} is no plain text: save it as text with the encoding UTF-8") from None
+    except yaml.YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or "no plain text"
+        line = f", line {mark.line + 1}" if mark else ""
+        raise plan.Refused(f"{path}{line}: this is no YAML ({problem}): compare it with workflow/grid.yml") from None
+    if not isinstance(values, dict):
+        raise plan.Refused(f"{path} has no lines such as 'networks: [densenet]': compare it with workflow/grid.yml")
+    lines = {}
+    for key, _ in node.value:
+        if key.value in lines:
+            raise plan.Refused(f"{path}, line {key.start_mark.line + 1}: the key {key.value} is given twice")
+        lines[key.value] = key.start_mark.line + 1
+    return values, lines
+
+
+def _problems(given: Mapping, networks: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """What is wrong with a grid file's keys and values: key and sentence; the first counts, later ones may follow it."""
+    for key, value in given.items():
+        if key not in KEYS:
+            yield key, f"unknown key {key!r}: {_remedy(key, KEYS)}"
+        elif type(value) is not type(KEYS[key]) and not (key == "networks" and isinstance(value, dict)):
+            yield key, f"{key} is {value!r}: give {EXPECTED.get(type(KEYS[key]), f'a list, such as [{value}]')}"
+    values = KEYS | dict(given)
+    for key, entries in values.items():
+        if key == "networks" or isinstance(entries, list):
+            problems = [_entry_problem(key, entry, networks) for entry in entries]
+            doubled = [f"{key}: {entry!r} is given twice" for entry in entries if list(entries).count(entry) > 1]
+            empty = [] if entries else [f"{key} names none: give a list of some of {', '.join(sorted(networks))}"]
+            yield from ((key, problem) for problem in empty + problems + doubled if problem)
+        elif type(entries) is int:
+            yield from ((key, problem) for problem in [_range_problem(key, entries)] if problem)
+    networks_of = values["networks"] if isinstance(values["networks"], dict) else {}
+    for key, further in [*networks_of.items(), ("parameters", values["parameters"])]:
+        at = key if key == "parameters" else "networks"
+        yield from ((at, problem) for problem in _further_problems(key, further))
+    if max(values["folds"]) >= values["num_folds"]:
+        yield "folds", f"fold {max(values['folds'])}: num_folds is {values['num_folds']}, and the first fold is 0"
+
+
+def _entry_problem(key: str, entry: object, networks: Iterable[str]) -> str:
+    """What is wrong with one entry of a list; ``""`` where nothing is."""
+    choices = {"networks": sorted(networks), "channels": recipes.CHOICES["channels"]}.get(key)
+    if choices:
+        return "" if entry in choices else f"{key}: {entry!r} is none: {_remedy(entry, choices)}"
+    if key != "recipes":
+        return _range_problem(key, entry)
+    try:
+        recipes.find_recipe(str(entry))
+    except ValueError as error:
+        return f"recipes: {error}"
+    return ""
+
+
+def _range_problem(key: str, value: object) -> str:
+    least, most = plan.RANGES[PARAMETERS[key]]
+    is_good = type(value) is int and least <= value <= most
+    return "" if is_good else f"{key}: {value!r}: use a whole number from {least} to {most}"
+
+
+def _remedy(wrong: object, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(wrong), list(known), n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else f"use one of {', '.join(known)}"
+
+
+def _further_problems(key: str, further: object) -> Iterator[str]:
+    """What is wrong with ``parameters`` or a network's, apart from what ``plan`` checks."""
+    if not isinstance(further or {}, dict):
+        yield f"{key}: {further!r}: give {EXPECTED[dict]}"
+        return
+    for name in further or {}:
+        keys = [key for key, parameter in PARAMETERS.items() if parameter == name]
+        if keys or name in SET_PER_STEP:
+            yield f"{key}: {name} {f'is set by the key {keys[0]}' if keys else 'differs per step'}: leave it out here"
+
+
+def _make_profile(values: Mapping, path: Path, folder: Path, numbers: Mapping[str, str]) -> dict:
+    """The profile of checked values; ``RUNS`` of notebooks 05 and 06 are the grid's, so that no other run counts."""
+    trained = list(_training_steps(values, numbers))
+    runs = {"RUNS": ",".join([*_baseline_runs(values, folder), *(run for run, _ in trained)])}
+    steps = [
+        ("00_data", "00", {"NUM_FOLDS": values["num_folds"]}),
+        ("01_eda", "01", {}),
+        *[("01b_classical", "01b", {})][: values["baseline"]],
+        *(step for _, step in trained),
+        ("05_thresholds", "05", runs),
+        ("06_ensemble", "06", runs),
+        *[("08_explore", "08", {})][: values["explore"]],
+        ("07_report", "07", {}),
+    ]
+    data, out = (
+        (path.parent / Path(values[key]).expanduser()).resolve() if values[key] else "" for key in ("data", "out")
+    )
+    shared = {"EPOCHS": values["epochs"], "IMAGE_SIZE": values["image_size"]} | values["parameters"]
+    return {"data": data, "out": out or paths.PROJECT / "outputs" / path.stem, "shared": shared, "steps": steps}
+
+
+def _training_steps(values: Mapping, numbers: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str, dict]]]:
+    """Of every combination the run's name, and its step, named after it: ``02_densenet-rgby-study-fold1``."""
+    networks = values["networks"] if isinstance(values["networks"], dict) else dict.fromkeys(values["networks"])
+    dials = list(itertools.product(*(values[key] for key in ("recipes", "channels", "seeds", "folds"))))
+    for network, dial in itertools.product(networks, dials):
+        parameters = dict(zip(("RECIPE", "CHANNELS", "SEED", "FOLD"), dial, strict=True)) | (networks[network] or {})
+        lines = {name.lower(): value for name, value in (values["parameters"] | parameters).items()}
+        run = recipes.name_run(network, recipes.DEFAULTS | lines)
+        yield run, (f"{numbers[network]}_{run}", numbers[network], parameters)
+
+
+def _baseline_runs(values: Mapping, folder: Path) -> list[str]:
+    """The names of the runs that notebook 01b stores."""
+    if not values["baseline"]:
+        return []
+    models = plan.read_parameters(plan.find_notebook(folder, "01b"))["MODELS"].default
+    names = str(values["parameters"].get("MODELS", models)).split(",")
+    return [f"classical-{name.strip()}" for name in names]
+
+
+def _check_known(parameters: Mapping, steps: Iterable[tuple], folder: Path) -> None:
+    notebooks = {plan.find_notebook(folder, number) for _, number, _ in steps}
+    known = sorted(set().union(*map(plan.read_parameters, notebooks)))
+    for name in parameters:
+        if name not in known:
+            raise plan.Refused(f"parameters: no notebook of the grid has {name}: {_remedy(name, known)}")
