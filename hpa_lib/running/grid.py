@@ -90,7 +90,7 @@ def _read(path: Path) -> tuple[dict, dict[str, int]]:
 
 
 def _problems(given: Mapping, networks: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """What is wrong with a grid file's keys and values: key and sentence; the first counts, later ones may follow it."""
+    """What is wrong with a grid file's keys and values: key and sentence; later ones may follow the first."""
     for key, value in given.items():
         if key not in KEYS:
             yield key, f"unknown key {key!r}: {_remedy(key, KEYS)}"
@@ -196,3 +196,11 @@ def _check_known(parameters: Mapping, steps: Iterable[tuple], folder: Path) -> N
     for name in parameters:
         if name not in known:
             raise plan.Refused(f"parameters: no notebook of the grid has {name}: {_remedy(name, known)}")
+
+
+def make_steps(path: Path, folder: Path | None = None) -> list[plan.Step]:
+    """All steps of a grid file, checked; raises as ``load``."""
+    folder = Path(folder or paths.PROJECT / "notebooks")
+    profile = load(path, folder)
+    fixed = profile["shared"] | {"DATA": profile["data"], "OUT": profile["out"]}
+    return plan.make_plan(profile["steps"], folder, fixed=fixed)
