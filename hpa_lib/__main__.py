@@ -65,6 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_import(commands)
     _add_data_commands(commands)
     _add_run(commands)
+    _add_grid(commands)
     _add_score_commands(commands)
     _add_leaderboard(commands)
     _add_clean(commands)
@@ -124,6 +125,18 @@ def _add_run(commands) -> None:
     add("--end-with-parent", action="store_true", help="stop when the process that started this has died")
     add("--notebooks", type=_path, metavar="DIR", help="folder of the numbered notebooks; default: the project's")
     run.set_defaults(command="run.run")
+
+
+def _add_grid(commands) -> None:
+    grid = commands.add_parser("grid", help="all runs of a grid file, as a Snakemake workflow")
+    add = grid.add_argument
+    add("grid", metavar="GRID.yml", type=_path, help="networks, recipes, folds, ...; see workflow/grid.yml")
+    add("--executor", choices=("local", "slurm"), default="local", help="who runs the jobs; default: local")
+    add("--profile", type=_path, metavar="DIR", help="Snakemake's, see workflow/README.md; default: none, or slurm's")
+    add("--jobs", type=_count, metavar="N", help="cores in use here, or jobs at a time in SLURM; default: all cores")
+    add("--dry-run", action="store_true", help="check, and show what would run and why; default: start")
+    add("--notebooks", type=_path, metavar="DIR", help="folder of the numbered notebooks; default: the project's")
+    grid.set_defaults(command="grid.start")
 
 
 def _add_score_commands(commands) -> None:

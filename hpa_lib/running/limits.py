@@ -64,13 +64,18 @@ def clock(seconds: int | None) -> Iterator[None]:
         signal.signal(alarm, before)
 
 
-def end_with_parent() -> None:
-    """From now on, end this process as SIGTERM does when its parent has died: no job outlives a killed workflow."""
+def end_with_parent(group: bool = False) -> None:
+    """From now on, end this process as SIGTERM does when its parent has died: no job outlives a killed workflow.
+
+    With ``group``, end it and all of its process group as Ctrl-C does.
+    """
     parent = os.getppid()
 
     def watch():
         while os.getppid() == parent:
             time.sleep(1)
+        if group and hasattr(os, "killpg"):
+            os.killpg(0, signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
