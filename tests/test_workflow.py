@@ -1,0 +1,129 @@
+"""A grid of throw-away notebooks under Snakemake, with real processes."""
+
+import contextlib
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import nbformat
+import pytest
+from throwaway_study import write_grid, write_study
+
+from hpa_lib import paths
+from hpa_lib.running import records
+
+pytestmark = [
+    pytest.mark.workflow,
+    pytest.mark.skipif(importlib.util.find_spec("snakemake") is None, reason="Snakemake is not installed: make grid"),
+]
+ALL = {"data": 1, "eda": 1, "train_densenet": 2, "train_resnet18": 2, "thresholds": 1, "ensemble": 1, "report": 1}
+AFTER_TRAINING = {"thresholds": 1, "ensemble": 1, "report": 1}
+
+
+def start(grid, *arguments, **environment):
+    """``hpa grid`` in a process of its own, whose process group is its own too."""
+    command = [sys.executable, "-m", "hpa_lib", "grid", grid, "--notebooks", grid.parent / "notebooks", "--jobs", "8"]
+    places = {"PYTHONPATH": str(paths.PROJECT), "CUDA_VISIBLE_DEVICES": ""}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
+    return subprocess.Popen([*command, *arguments], env=os.environ | places | environment, **pipes)
+
+
+def finish(process):
+    """Exit code, jobs by rule as Snakemake's table counts them, and all that was printed."""
+    text, _ = process.communicate(timeout=240)
+    table = dict(re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE))
+    jobs = {rule: int(count) for rule, count in table.items() if rule not in ("all", "total")}
+    return process.returncode, jobs, text
+
+
+def edit(notebook, old, new):
+    """Change the source of the notebook's last cell."""
+    content = nbformat.read(notebook, as_version=4)
+    assert old in content.cells[-1].source
+    content.cells[-1].source = content.cells[-1].source.replace(old, new)
+    nbformat.write(content, notebook)
+
+
+def processes_of(folder):
+    """The ids of all processes whose command line names a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(folder) in path.read_text(errors="replace") and int(path.parent.name) != os.getpid():
+                found.append(int(path.parent.name))
+    return found
+
+
+def wait_until(condition, seconds=60):
+    """Wait for a condition; its value."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.1)
+    return value
+
+
+def started_runs(out):
+    """How often each run's notebook has been started."""
+    path = out / "started.txt"
+    return Counter(path.read_text().split()) if path.exists() else Counter()
+
+
+@pytest.fixture
+def out(tmp_path):
+    """The run set; afterwards no process that names the test's folder may be left."""
+    yield tmp_path / "out"
+    wait_until(lambda: not processes_of(tmp_path), 10)
+
+
+def test_only_what_a_change_concerns_runs_again(tmp_path, out):
+    grid, notebooks = write_study(tmp_path), tmp_path / "notebooks"
+    code, jobs, text = finish(start(grid))
+    assert (code, jobs) == (0, ALL), text
+    assert "4 runs, 9 notebooks" in text
+    assert (out / "notebooks" / "02_densenet-rgby-study-fold1.ipynb").exists() and (out / "report.html").exists()
+    code, jobs, text = finish(start(grid))
+    assert (code, jobs) == (0, {}) and "Nothing to be done" in text
+    edit(notebooks / "03_train_resnet18.ipynb", "time.sleep(", "time.sleep(  # a while\n")  # how it looks, not what it does
+    assert finish(start(grid, "--dry-run"))[1] == {}
+    write_grid(tmp_path, networks={"densenet": None, "resnet18": {"LEARNING_RATE": 0.5}})
+    code, jobs, text = finish(start(grid))
+    assert (code, jobs) == (0, {"train_resnet18": 2} | AFTER_TRAINING), text
+    assert (out / "report.html").read_text().count("0.5") == 2
+    assert started_runs(out) == {
+        "densenet-rgby-study": 1,
+        "densenet-rgby-study-fold1": 1,
+        "resnet18-rgby-study": 2,
+        "resnet18-rgby-study-fold1": 2,
+    }
+    edit(notebooks / "05_threshold_tuning.ipynb", "json.dumps(results)", "json.dumps(results[::-1])")
+    assert finish(start(grid, "--dry-run"))[1] == AFTER_TRAINING
+    write_grid(tmp_path, networks={"densenet": None, "resnet18": {"LEARNING_RATE": 0.5}}, folds=[0, 1, 2])
+    assert finish(start(grid, "--dry-run"))[1] == {"train_densenet": 1, "train_resnet18": 1} | AFTER_TRAINING
+
+
+def test_a_run_that_fails_stops_what_follows_it_and_nothing_else(tmp_path, out):
+    grid = write_study(tmp_path)
+    edit(tmp_path / "notebooks" / "03_train_resnet18.ipynb", "time.sleep(", "assert FOLD or Path(OUT, 'ready').exists(), 'not ready'\ntime.sleep(")
+    code, jobs, text = finish(start(grid))
+    assert code == 1 and jobs == ALL
+    assert text.splitlines()[-1].startswith(
+        "hpa: 1 of 9 steps were stopped, first 03_resnet18-rgby-study (failed): AssertionError: not ready"
+    )
+    done = {record["step"] for record in records.load_all(out) if record["status"] == "done"}
+    assert done == {
+        "00_data",
+        "01_eda",
+        "02_densenet-rgby-study",
+        "02_densenet-rgby-study-fold1",
+        "03_resnet18-rgby-study-fold1",
+    }
+    (out / "ready").touch()
+    code, jobs, text = finish(start(grid))
+    assert code == 0 and jobs == {"train_resnet18": 1} | AFTER_TRAINING, text
