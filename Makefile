@@ -1,4 +1,4 @@
-# make demo | test | lab | check | bench | browser | lock | clean
+# make demo | grid | test | lab | check | bench | browser | workflow | slurm | lock | clean
 # Each target sets up .venv by itself, again only after requirements.lock or pyproject.toml changed.
 
 .DEFAULT_GOAL := help
@@ -9,9 +9,10 @@ RIGHT_VERSION := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell $(name) -c '$(RIGHT_VERSION)' 2>/dev/null && echo $(name))))
 BIN := .venv/bin
 STAMP := .venv/installed
+WORKFLOW := .venv/installed-workflow
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test slow lab check bench browser lock clean
+.PHONY: help demo grid test slow lab check bench browser workflow slurm lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
@@ -27,6 +28,13 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: $(STAMP)  ## the whole study on the synthetic default data, eleven minutes on two idle cores
 	$(BIN)/hpa run --profile demo
+
+$(WORKFLOW): $(STAMP) workflow/requirements.lock
+	@$(PIP) install --no-deps -r workflow/requirements.lock
+	@touch $@
+
+grid: $(WORKFLOW)  ## a small grid of runs under Snakemake (workflow/README.md), some minutes on two cores
+	$(BIN)/hpa grid workflow/grid.yml
 
 test: $(STAMP)  ## the fast tests
 	$(BIN)/python -m pytest -n auto --dist loadfile
@@ -50,7 +58,13 @@ browser: $(STAMP)  ## "Run all" in JupyterLab in a real Chromium (Debian's packa
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 	$(BIN)/python -m pytest -m browser
 
-lock:  ## resolve pyproject.toml anew and rewrite requirements.lock
+workflow: $(WORKFLOW)  ## the tests of grids under Snakemake, with real processes
+	$(BIN)/python -m pytest -m workflow
+
+slurm: $(WORKFLOW)  ## a grid through a one-node SLURM (Debian's packages, as root)
+	$(BIN)/python -m pytest -m slurm
+
+lock:  ## resolve pyproject.toml anew and rewrite requirements.lock and workflow/requirements.lock
 	bash .ci/lock $(PYTHON)
 
 clean:  ## remove caches and the environment; data/ and outputs/ stay

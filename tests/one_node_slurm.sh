@@ -19,7 +19,7 @@ start() {
     mkdir -p "$folder"/{controller,node} /run/munge
     chown munge: /run/munge
     write_settings >"$settings"
-    munge -n >/dev/null 2>&1 || runuser -u munge -- munged
+    munge -n >/dev/null 2>&1 || { runuser -u munge -- munged && cp /run/munge/munged.pid "$folder/munge.pid"; }
     slurmctld
     slurmd
     for _ in $(seq 30); do
@@ -60,8 +60,8 @@ SETTINGS
 }
 
 stop() {
-    for daemon in node controller; do
-        [ -s "$folder/$daemon.pid" ] && kill "$(cat "$folder/$daemon.pid")" 2>/dev/null
+    for file in "$folder/node.pid" "$folder/controller.pid" "$folder/munge.pid"; do
+        [ -s "$file" ] && kill "$(cat "$file")" 2>/dev/null || true
     done
     rm -f "$settings"
 }

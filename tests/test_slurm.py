@@ -23,7 +23,7 @@ PROFILE = {
     "slurm-status-command": "squeue",  # there is no accounting
     "slurm-init-seconds-before-status-checks": 1,
     "seconds-between-status-checks": 2,
-    "default-resources": {"slurm_partition": "main", "slurm_account": "none", "mem_mb": 600, "runtime": 20},
+    "default-resources": {"slurm_partition": "main", "slurm_account": "none", "mem_mb": "600 * attempt", "runtime": 20},
     "set-threads": dict.fromkeys(["data", "eda", "train_densenet", "train_resnet18"], 1),
     "set-resources": {"train_densenet": TRAINING, "train_resnet18": TRAINING, "eda": {"mem_mb": 700}},
 }
@@ -64,7 +64,7 @@ def test_every_job_of_a_grid_goes_through_slurm(tmp_path, slurm):
         words = submitted[rule][0]
         asked = (words["Partition"], words["MinMemoryNode"], words["TimeLimit"], words["NumCPUs"])
         assert asked == ("main", f"{memory}M", f"00:{minutes}:00", str(threads)), rule
-    assert finish(start(grid, "--executor", "slurm", "--profile", tmp_path / "profile"))[1] == {}
+    assert finish(start(grid, "--executor", "slurm", "--profile", tmp_path / "profile", "--dry-run"))[1] == {}
     local = write_grid(tmp_path, out="local")
     assert finish(start(local))[0] == 0
     for name in RESULTS:

@@ -36,7 +36,10 @@ def start(grid, *arguments, **environment):
 
 def finish(process):
     """Exit code, jobs by rule as Snakemake's table counts them, and all that was printed."""
-    text, _ = process.communicate(timeout=240)
+    try:
+        text, _ = process.communicate(timeout=500)
+    finally:
+        process.terminate()
     table = dict(re.findall(r"^(\w+) +(\d+)$", text, re.MULTILINE))
     jobs = {rule: int(count) for rule, count in table.items() if rule not in ("all", "total")}
     return process.returncode, jobs, text
@@ -90,7 +93,9 @@ def test_only_what_a_change_concerns_runs_again(tmp_path, out):
     assert (out / "notebooks" / "02_densenet-rgby-study-fold1.ipynb").exists() and (out / "report.html").exists()
     code, jobs, text = finish(start(grid))
     assert (code, jobs) == (0, {}) and "Nothing to be done" in text
-    edit(notebooks / "03_train_resnet18.ipynb", "time.sleep(", "time.sleep(  # a while\n")  # how it looks, not what it does
+    edit(
+        notebooks / "03_train_resnet18.ipynb", "time.sleep(", "time.sleep(  # a while\n"
+    )  # how it looks, not what it does
     assert finish(start(grid, "--dry-run"))[1] == {}
     write_grid(tmp_path, networks={"densenet": None, "resnet18": {"LEARNING_RATE": 0.5}})
     code, jobs, text = finish(start(grid))
@@ -110,7 +115,11 @@ def test_only_what_a_change_concerns_runs_again(tmp_path, out):
 
 def test_a_run_that_fails_stops_what_follows_it_and_nothing_else(tmp_path, out):
     grid = write_study(tmp_path)
-    edit(tmp_path / "notebooks" / "03_train_resnet18.ipynb", "time.sleep(", "assert FOLD or Path(OUT, 'ready').exists(), 'not ready'\ntime.sleep(")
+    edit(
+        tmp_path / "notebooks" / "03_train_resnet18.ipynb",
+        "time.sleep(",
+        "assert FOLD or Path(OUT, 'ready').exists(), 'not ready'\ntime.sleep(",
+    )
     code, jobs, text = finish(start(grid))
     assert code == 1 and jobs == ALL
     assert text.splitlines()[-1].startswith(
@@ -127,3 +136,57 @@ def test_a_run_that_fails_stops_what_follows_it_and_nothing_else(tmp_path, out):
     (out / "ready").touch()
     code, jobs, text = finish(start(grid))
     assert code == 0 and jobs == {"train_resnet18": 1} | AFTER_TRAINING, text
+
+
+@pytest.mark.parametrize("victim", ["snakemake", "hpa grid"])
+def test_a_killed_workflow_leaves_no_process_and_the_next_start_goes_on(tmp_path, out, victim):
+    """SIGKILL while two runs are under way, one of which is done already."""
+    grid = write_study(tmp_path)
+    edit(tmp_path / "notebooks" / "03_train_resnet18.ipynb", 'os.environ.get("SECONDS_PER_RUN", "0")', "0")
+    process = start(grid, SECONDS_PER_RUN="300")
+    wait_until(lambda: len(started_runs(out)) == 4 and len(list(out.glob("runs/*/result.json"))) == 2, 120)
+    if victim == "snakemake":
+        (snakemake,) = [number for number in processes_of(paths.PROJECT / "workflow" / "Snakefile")]
+        os.kill(snakemake, signal.SIGKILL)
+        code, _, text = finish(process)
+        assert code == 1 and text.splitlines()[-1].startswith("hpa: Snakemake was ended by SIGKILL: the same command")
+    else:
+        process.kill()
+    wait_until(lambda: not processes_of(tmp_path), 30)
+    code, jobs, text = finish(start(grid))
+    assert code == 0 and jobs["train_densenet"] == 2 and "train_resnet18" not in jobs, text
+    assert {run: number for run, number in started_runs(out).items() if "resnet18" in run} == {
+        "resnet18-rgby-study": 1,
+        "resnet18-rgby-study-fold1": 1,
+    }
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_running_notebooks_tidily(tmp_path, out, number):
+    grid = write_study(tmp_path)
+    process = start(grid, SECONDS_PER_RUN="300")
+    wait_until(lambda: len(started_runs(out)) == 4, 120)
+    code, _, text = finish(start(grid))
+    assert code == 2 and f"the workflow of {out} is in use by process {process.pid}" in text
+    process.send_signal(number)
+    process.send_signal(number)  # a second one changes nothing
+    code, _, text = finish(process)
+    assert code == 130 and text.splitlines()[-1] == "hpa: interrupted", text
+    assert processes_of(tmp_path) == []
+    stopped = [record for record in records.load_all(out) if record["run"]]
+    assert len(stopped) == 4 and {record["status"] for record in stopped} == {"interrupted"}
+    assert nbformat.read(out / "notebooks" / f"{stopped[0]['step']}.ipynb", as_version=4).cells[-1].outputs
+
+
+def test_a_job_whose_kernel_was_killed_is_tried_again_with_more_memory(tmp_path, out):
+    grid = write_study(tmp_path, networks=["densenet"], folds=[0])
+    killing = "first = not Path(OUT, 'killed').exists()\nPath(OUT, 'killed').touch()\nfirst and os.kill(os.getpid(), 9)\ntime.sleep("
+    edit(tmp_path / "notebooks" / "02_train_densenet.ipynb", "time.sleep(", killing)
+    code, _, text = finish(start(grid))
+    assert code == 0 and text.count("02_densenet-rgby-study killed") == 1 and "Trying to restart" in text, text
+
+
+def test_a_wrong_grid_file_starts_nothing(tmp_path):
+    grid = write_study(tmp_path, folds=[9])
+    code, _, text = finish(start(grid))
+    assert code == 2 and len(text.splitlines()) == 1 and "folds: 9" in text and not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Throw-away notebooks 00 to 07 and a grid file for them: the parameters and results of the real ones, in no time."""
+"""Throw-away notebooks 00 to 08 and a grid file for them: the parameters and results of the real ones, in no time."""
 
 import json
 
@@ -33,6 +33,7 @@ CODE = {  # number -> what the throw-away notebook does
     "03": TRAINING.replace("NETWORK", "'resnet18'"),
     "05": READ_RUNS + "write('decisions/thresholds.json', json.dumps(results))",
     "06": READ_RUNS + "write('decisions/ensemble.json', json.dumps(results))\nwrite('tables/ensemble_classes.csv', '')",
+    "08": "write('tables/explore_mistakes.csv', '')",
     "07": "write('report.html', Path(OUT, 'decisions/ensemble.json').read_text())\nwrite('tables/summary.csv', 'model,score')",
 }
 GRID = {"networks": ["densenet", "resnet18"], "recipes": ["study"], "folds": [0, 1], "epochs": 3, "explore": False}

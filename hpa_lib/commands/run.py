@@ -44,6 +44,17 @@ def run(options: argparse.Namespace) -> int:
     return _execute(steps, out, options)
 
 
+def _find_profile(name: str, folder: Path) -> dict:
+    """A profile by its name, or a grid file."""
+    if Path(name).suffix in (".yml", ".yaml"):
+        return grid.load(Path(name).expanduser(), folder)
+    if name not in profiles.PROFILES:
+        raise plan.Refused(
+            f"unknown profile {name!r}: use one of {', '.join(profiles.PROFILES)}, or a grid file (.yml)"
+        )
+    return profiles.PROFILES[name]
+
+
 def _describe(steps: list[plan.Step], out: Path, resume: bool) -> Iterator[str]:
     """One line per step: its notebook and parameters, and with ``resume`` whether it would run and why."""
     again = []

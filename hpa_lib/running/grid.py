@@ -101,7 +101,8 @@ def _problems(given: Mapping, networks: Iterable[str]) -> Iterator[tuple[str, st
         if key == "networks" or isinstance(entries, list):
             problems = [_entry_problem(key, entry, networks) for entry in entries]
             doubled = [f"{key}: {entry!r} is given twice" for entry in entries if list(entries).count(entry) > 1]
-            empty = [] if entries else [f"{key} names none: give a list of some of {', '.join(sorted(networks))}"]
+            some = ", ".join(sorted(networks)) if key == "networks" else f"{KEYS[key]}"
+            empty = [] if entries else [f"{key}: the list is empty: give some of {some}"]
             yield from ((key, problem) for problem in empty + problems + doubled if problem)
         elif type(entries) is int:
             yield from ((key, problem) for problem in [_range_problem(key, entries)] if problem)
@@ -110,14 +111,14 @@ def _problems(given: Mapping, networks: Iterable[str]) -> Iterator[tuple[str, st
         at = key if key == "parameters" else "networks"
         yield from ((at, problem) for problem in _further_problems(key, further))
     if max(values["folds"]) >= values["num_folds"]:
-        yield "folds", f"fold {max(values['folds'])}: num_folds is {values['num_folds']}, and the first fold is 0"
+        yield "folds", f"folds: {max(values['folds'])}: num_folds is {values['num_folds']}, and the first fold is 0"
 
 
 def _entry_problem(key: str, entry: object, networks: Iterable[str]) -> str:
     """What is wrong with one entry of a list; ``""`` where nothing is."""
     choices = {"networks": sorted(networks), "channels": recipes.CHOICES["channels"]}.get(key)
     if choices:
-        return "" if entry in choices else f"{key}: {entry!r} is none: {_remedy(entry, choices)}"
+        return "" if entry in choices else f"{key}: {entry!r} is unknown: {_remedy(entry, choices)}"
     if key != "recipes":
         return _range_problem(key, entry)
     try:
@@ -134,7 +135,7 @@ def _range_problem(key: str, value: object) -> str:
 
 
 def _remedy(wrong: object, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(wrong), list(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(wrong, list(known), n=1) if isinstance(wrong, str) else []
     return f"did you mean {near[0]}?" if near else f"use one of {', '.join(known)}"
 
 
