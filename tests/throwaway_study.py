@@ -27,14 +27,16 @@ time.sleep(float(os.environ.get("SECONDS_PER_RUN", "0")))
 write(f"runs/{name}/result.json", json.dumps({"run": name, "epochs": EPOCHS, "learning_rate": LEARNING_RATE}))"""
 READ_RUNS = "results = [(Path(OUT) / f'runs/{run}/result.json').read_text() for run in RUNS.split(',')]\n"
 CODE = {  # number -> what the throw-away notebook does
-    "00": f"write('data/split.csv', f'Id,Target,group,fold,{{NUM_FOLDS}}')\nwrite('data/dataset.json', '{json.dumps(DATASET)}')",
+    "00": "write('data/split.csv', f'Id,Target,group,fold,{NUM_FOLDS}')\n"
+    f"write('data/dataset.json', '{json.dumps(DATASET)}')",
     "01": "write('tables/eda_baselines.csv', 'name')",
     "02": TRAINING.replace("NETWORK", "'densenet'"),
     "03": TRAINING.replace("NETWORK", "'resnet18'"),
     "05": READ_RUNS + "write('decisions/thresholds.json', json.dumps(results))",
     "06": READ_RUNS + "write('decisions/ensemble.json', json.dumps(results))\nwrite('tables/ensemble_classes.csv', '')",
     "08": "write('tables/explore_mistakes.csv', '')",
-    "07": "write('report.html', Path(OUT, 'decisions/ensemble.json').read_text())\nwrite('tables/summary.csv', 'model,score')",
+    "07": "write('report.html', Path(OUT, 'decisions/ensemble.json').read_text())\n"
+    "write('tables/summary.csv', 'model,score')",
 }
 GRID = {"networks": ["densenet", "resnet18"], "recipes": ["study"], "folds": [0, 1], "epochs": 3, "explore": False}
 

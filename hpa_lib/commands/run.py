@@ -9,15 +9,14 @@ from pathlib import Path
 import hpa_synth
 from hpa_lib import paths, store
 from hpa_lib.data import kaggle
-from hpa_lib.running import files, limits, plan, profiles, records, runner
+from hpa_lib.running import files, grid, limits, plan, profiles, records, runner
 
 
 def run(options: argparse.Namespace) -> int:
     """Plan, then run the notebooks of a profile."""
     is_named, options.profile = bool(options.profile), options.profile or "demo"
-    if options.profile not in profiles.PROFILES:
-        raise plan.Refused(f"unknown profile {options.profile!r}: use one of {', '.join(profiles.PROFILES)}")
-    profile = profiles.PROFILES[options.profile]
+    folder = options.notebooks or paths.PROJECT / "notebooks"
+    profile = _find_profile(options.profile, folder)
     settings = dict(options.p)
     twice = [name for name in settings if sum(name == other for other, _ in options.p) > 1]
     if twice:
@@ -25,7 +24,6 @@ def run(options: argparse.Namespace) -> int:
     for name in {"DATA", "OUT"} & set(settings):
         raise plan.Refused(f"-p {name}: use --{name.lower()} DIR, which holds for the whole run")
     plan.check_keras()
-    folder = options.notebooks or paths.PROJECT / "notebooks"
     only = [part.strip() for part in options.only.split(",") if part.strip()]
     chosen = plan.choose_steps(profile["steps"], folder, only)
     only_reads = {number for _, number, _ in chosen} <= {"05", "06", "07", "08"}
@@ -49,9 +47,7 @@ def _find_profile(name: str, folder: Path) -> dict:
     if Path(name).suffix in (".yml", ".yaml"):
         return grid.load(Path(name).expanduser(), folder)
     if name not in profiles.PROFILES:
-        raise plan.Refused(
-            f"unknown profile {name!r}: use one of {', '.join(profiles.PROFILES)}, or a grid file (.yml)"
-        )
+        raise plan.Refused(f"unknown profile {name!r}: use {', '.join(profiles.PROFILES)} or a grid file (.yml)")
     return profiles.PROFILES[name]
 
 
@@ -117,7 +113,8 @@ def _execute(steps: list[plan.Step], out: Path, options: argparse.Namespace) -> 
     chosen = {name: getattr(options, name) for name in runner.Options._fields}
     stopped = runner.run_plan(steps, out, runner.Options(**chosen))[-1]
     if stopped["status"] == "done":
-        _print_results(out, has_report=any(step.notebook.name.startswith("07") for step in steps))
+        if not options.end_with_parent:  # the job of a workflow, which says more at its end
+            _print_results(out, has_report=any(step.notebook.name.startswith("07") for step in steps))
         return 0
     error = stopped["error"] or {"cell": None, "name": "Interrupted", "message": "its process was killed"}
     where = f"in cell {error['cell']}" if error["cell"] else "before its first cell"

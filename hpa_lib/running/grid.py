@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from hpa_lib import paths
-from hpa_lib.running import plan
+from hpa_lib.running import files, plan
 from hpa_lib.training import recipes
 
 KEYS = {  # key of a grid file -> what holds without it, whose type a value must have
@@ -97,41 +97,54 @@ def _problems(given: Mapping, networks: Iterable[str]) -> Iterator[tuple[str, st
         elif type(value) is not type(KEYS[key]) and not (key == "networks" and isinstance(value, dict)):
             yield key, f"{key} is {value!r}: give {EXPECTED.get(type(KEYS[key]), f'a list, such as [{value}]')}"
     values = KEYS | dict(given)
-    for key, entries in values.items():
-        if key == "networks" or isinstance(entries, list):
-            problems = [_entry_problem(key, entry, networks) for entry in entries]
-            doubled = [f"{key}: {entry!r} is given twice" for entry in entries if list(entries).count(entry) > 1]
-            some = ", ".join(sorted(networks)) if key == "networks" else f"{KEYS[key]}"
-            empty = [] if entries else [f"{key}: the list is empty: give some of {some}"]
-            yield from ((key, problem) for problem in empty + problems + doubled if problem)
-        elif type(entries) is int:
-            yield from ((key, problem) for problem in [_range_problem(key, entries)] if problem)
-    networks_of = values["networks"] if isinstance(values["networks"], dict) else {}
-    for key, further in [*networks_of.items(), ("parameters", values["parameters"])]:
-        at = key if key == "parameters" else "networks"
-        yield from ((at, problem) for problem in _further_problems(key, further))
+    for key in ("networks", "recipes", "channels", "folds", "seeds"):
+        yield from ((key, f"{key}: {problem}") for problem in _list_problems(key, values[key], networks))
+    for key in ("epochs", "image_size", "num_folds"):
+        yield from ((key, f"{key}: {problem}") for problem in _entry_problems(key, values[key], ()))
     if max(values["folds"]) >= values["num_folds"]:
         yield "folds", f"folds: {max(values['folds'])}: num_folds is {values['num_folds']}, and the first fold is 0"
+    if isinstance(values["networks"], dict):
+        for network, further in values["networks"].items():
+            yield from (("networks", f"{network}: {problem}") for problem in _further_problems(further))
+    yield from (("parameters", f"parameters: {problem}") for problem in _further_problems(values["parameters"]))
 
 
-def _entry_problem(key: str, entry: object, networks: Iterable[str]) -> str:
-    """What is wrong with one entry of a list; ``""`` where nothing is."""
+def _list_problems(key: str, entries: Iterable, networks: Iterable[str]) -> Iterator[str]:
+    """What is wrong with a list, or the names of a mapping."""
+    if not entries:
+        yield f"the list is empty: give some of {', '.join(sorted(networks)) if key == 'networks' else KEYS[key]}"
+    for entry in entries:
+        yield from _entry_problems(key, entry, networks)
+        if list(entries).count(entry) > 1:
+            yield f"{entry!r} is given twice"
+
+
+def _entry_problems(key: str, entry: object, networks: Iterable[str]) -> Iterator[str]:
+    """What is wrong with a number, or with one entry of a list."""
     choices = {"networks": sorted(networks), "channels": recipes.CHOICES["channels"]}.get(key)
     if choices:
-        return "" if entry in choices else f"{key}: {entry!r} is unknown: {_remedy(entry, choices)}"
-    if key != "recipes":
-        return _range_problem(key, entry)
-    try:
-        recipes.find_recipe(str(entry))
-    except ValueError as error:
-        return f"recipes: {error}"
-    return ""
+        if entry not in choices:
+            yield f"{entry!r} is unknown: {_remedy(entry, choices)}"
+    elif key == "recipes":
+        try:
+            recipes.find_recipe(str(entry))
+        except ValueError as error:
+            yield str(error)
+    else:
+        least, most = plan.RANGES[PARAMETERS[key]]
+        if type(entry) is not int or not least <= entry <= most:
+            yield f"{entry!r}: use a whole number from {least} to {most}"
 
 
-def _range_problem(key: str, value: object) -> str:
-    least, most = plan.RANGES[PARAMETERS[key]]
-    is_good = type(value) is int and least <= value <= most
-    return "" if is_good else f"{key}: {value!r}: use a whole number from {least} to {most}"
+def _further_problems(further: object) -> Iterator[str]:
+    """What is wrong with ``parameters`` or a network's, apart from what ``plan`` checks."""
+    if not isinstance(further or {}, dict):
+        yield f"{further!r}: give {EXPECTED[dict]}"
+        return
+    for name in further or {}:
+        keys = [key for key, parameter in PARAMETERS.items() if parameter == name]
+        if keys or name in SET_PER_STEP:
+            yield f"{name} {f'is set by the key {keys[0]}' if keys else 'differs per step'}: leave it out here"
 
 
 def _remedy(wrong: object, known: Iterable[str]) -> str:
@@ -139,36 +152,30 @@ def _remedy(wrong: object, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"use one of {', '.join(known)}"
 
 
-def _further_problems(key: str, further: object) -> Iterator[str]:
-    """What is wrong with ``parameters`` or a network's, apart from what ``plan`` checks."""
-    if not isinstance(further or {}, dict):
-        yield f"{key}: {further!r}: give {EXPECTED[dict]}"
-        return
-    for name in further or {}:
-        keys = [key for key, parameter in PARAMETERS.items() if parameter == name]
-        if keys or name in SET_PER_STEP:
-            yield f"{key}: {name} {f'is set by the key {keys[0]}' if keys else 'differs per step'}: leave it out here"
-
-
 def _make_profile(values: Mapping, path: Path, folder: Path, numbers: Mapping[str, str]) -> dict:
     """The profile of checked values; ``RUNS`` of notebooks 05 and 06 are the grid's, so that no other run counts."""
-    trained = list(_training_steps(values, numbers))
-    runs = {"RUNS": ",".join([*_baseline_runs(values, folder), *(run for run, _ in trained)])}
-    steps = [
-        ("00_data", "00", {"NUM_FOLDS": values["num_folds"]}),
-        ("01_eda", "01", {}),
-        *[("01b_classical", "01b", {})][: values["baseline"]],
-        *(step for _, step in trained),
-        ("05_thresholds", "05", runs),
-        ("06_ensemble", "06", runs),
-        *[("08_explore", "08", {})][: values["explore"]],
-        ("07_report", "07", {}),
-    ]
-    data, out = (
-        (path.parent / Path(values[key]).expanduser()).resolve() if values[key] else "" for key in ("data", "out")
-    )
     shared = {"EPOCHS": values["epochs"], "IMAGE_SIZE": values["image_size"]} | values["parameters"]
-    return {"data": data, "out": out or paths.PROJECT / "outputs" / path.stem, "shared": shared, "steps": steps}
+    baseline = [("01b_classical", "01b", {})] if values["baseline"] else []
+    runs = [run for step in plan.make_plan(baseline, folder, fixed=shared) for run in files.trains(step)]
+    trained = list(_training_steps(values, numbers))
+    chosen = {"RUNS": ",".join([*runs, *(run for run, _ in trained)])}
+    last = [("08_explore", "08", {})] if values["explore"] else []
+    data, out = (str(path.parent / Path(values[key]).expanduser()) if values[key] else "" for key in ("data", "out"))
+    return {
+        "data": paths.find_data(data)[0],
+        "out": Path(out).resolve() if out else paths.PROJECT / "outputs" / path.stem,
+        "shared": shared,
+        "steps": [
+            ("00_data", "00", {"NUM_FOLDS": values["num_folds"]}),
+            ("01_eda", "01", {}),
+            *baseline,
+            *(step for _, step in trained),
+            ("05_thresholds", "05", chosen),
+            ("06_ensemble", "06", chosen),
+            *last,
+            ("07_report", "07", {}),
+        ],
+    }
 
 
 def _training_steps(values: Mapping, numbers: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str, dict]]]:
@@ -180,15 +187,6 @@ def _training_steps(values: Mapping, numbers: Mapping[str, str]) -> Iterator[tup
         lines = {name.lower(): value for name, value in (values["parameters"] | parameters).items()}
         run = recipes.name_run(network, recipes.DEFAULTS | lines)
         yield run, (f"{numbers[network]}_{run}", numbers[network], parameters)
-
-
-def _baseline_runs(values: Mapping, folder: Path) -> list[str]:
-    """The names of the runs that notebook 01b stores."""
-    if not values["baseline"]:
-        return []
-    models = plan.read_parameters(plan.find_notebook(folder, "01b"))["MODELS"].default
-    names = str(values["parameters"].get("MODELS", models)).split(",")
-    return [f"classical-{name.strip()}" for name in names]
 
 
 def _check_known(parameters: Mapping, steps: Iterable[tuple], folder: Path) -> None:

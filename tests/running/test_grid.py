@@ -72,7 +72,7 @@ def test_parameters_reach_the_notebooks_that_have_them(tmp_path, notebooks):
 
 def test_what_is_left_out_has_defaults(load):
     profile = load("networks: [densenet]\n")
-    assert names(profile)[2] == "02_densenet-rgby-sqrt" and profile["data"] == ""
+    assert names(profile)[2] == "02_densenet-rgby-sqrt" and profile["data"] == paths.find_data()[0]
     assert profile["out"] == paths.PROJECT / "outputs" / "grid"
 
 
