@@ -87,12 +87,11 @@ def _follow(command: list[str]) -> int:
     try:
         return process.wait()
     except KeyboardInterrupt:
-        print("\nstopping: the running notebooks end first", flush=True)
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGINT)
-        process.wait()
         raise
     finally:
+        process.wait()
         _wait_for_group(process.pid)
 
 
