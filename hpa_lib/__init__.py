@@ -84,6 +84,7 @@ The map of the library, in the order in which the data flows::
     reporting/board             the leaderboard as a page for the wall
 
     running/profiles            what hpa run starts
+    running/grid                a grid file: many runs as a profile
     running/plan                checks before the start
     running/runner              notebooks, run strictly
     running/files               what each notebook reads and leaves, and whether a step is up to date
@@ -95,6 +96,7 @@ The map of the library, in the order in which the data flows::
 
     commands/data               hpa import, check, weights
     commands/run                hpa run
+    commands/grid               hpa grid
     commands/clean              hpa clean
     commands/predict            hpa predict
     commands/verify             hpa verify

@@ -82,6 +82,25 @@ def test_lock_is_complete_without_dependencies_being_resolved(locked, system, py
     assert missing == ["imgaug asks for opencv-python, locked is None"]
 
 
+def test_snakemakes_lock_fits_beside_the_first(locked):
+    """Names and exact versions, none of them twice; with the first lock complete and all that the extra asks for."""
+    lines = (paths.PROJECT / "workflow" / "requirements.lock").read_text().splitlines()
+    lines = [line for line in lines if not line.startswith("#")]
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+    more = {canonicalize_name(line.partition("==")[0]): line.partition("==")[2] for line in lines}
+    assert not set(more) & set(locked)
+    wanted = list(read_project()["optional-dependencies"]["workflow"])
+    for name in more:
+        try:
+            wanted += importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue  # not installed here: make grid
+    for requirement in map(Requirement, wanted):
+        if not requirement.marker or requirement.marker.evaluate({"extra": ""}):
+            version = (locked | more).get(canonicalize_name(requirement.name))
+            assert version and requirement.specifier.contains(version), f"{requirement}: {version} in the locks"
+
+
 def test_supported_systems_are_stated():
     assert all(system in hpa_lib.__doc__ for system in SYSTEMS)
 
