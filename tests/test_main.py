@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from fake_runs import write_out
 from throwaway import write_notebook
+from throwaway_study import write_study
 
 import hpa_synth.__main__
 from hpa_lib import __main__, paths, store
@@ -67,6 +68,16 @@ def test_wrong_requests_are_refused_in_one_sentence_before_anything_starts(hpa, 
 def test_a_notebooks_name_chooses_its_steps(hpa, study):
     code, out, _ = hpa(*study, "--only", "05_x", "--dry-run")
     assert code == 0 and out.startswith("05_thresholds: ") and len(out.splitlines()) == 1
+
+
+def test_a_grid_file_is_a_profile(hpa, tmp_path):
+    grid = write_study(tmp_path)
+    arguments = ["run", "--profile", grid, "--notebooks", tmp_path / "notebooks", "--dry-run"]
+    code, out, _ = hpa(*arguments)
+    assert code == 0 and len(out.splitlines()) == 9 and f"'OUT': '{tmp_path / 'out'}'" in out
+    code, out, _ = hpa(*arguments, "--only", "03_resnet18-rgby-study-fold1")
+    assert code == 0 and out.startswith("03_resnet18-rgby-study-fold1: 03_train_resnet18.ipynb")
+    refused(hpa("run", "--profile", tmp_path / "nowhere.yml"), "nowhere.yml cannot be used")
 
 
 @pytest.mark.parametrize("arguments", [(), ("--dry-run",)])

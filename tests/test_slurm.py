@@ -71,9 +71,13 @@ def test_every_job_of_a_grid_goes_through_slurm(tmp_path, slurm):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "local" / name).read_bytes(), name
 
 
-def test_gpus_partitions_and_time_of_the_profile_that_comes_with_the_project(tmp_path):
-    """What would be submitted: the one node has no GPU, so that this is a dry run."""
+def test_the_profile_of_the_project_asks_for_gpus_partitions_memory_and_time(tmp_path):
+    """What would be submitted, by a dry run: the one node has no GPU."""
     pytest.importorskip("snakemake_executor_plugin_slurm", reason="Snakemake's SLURM plugin is missing: make slurm")
-    grid = write_study(tmp_path)
-    code, jobs, text = finish(start(grid, "--executor", "slurm", "--dry-run"))
+    code, jobs, text = finish(start(write_study(tmp_path), "--executor", "slurm", "--dry-run"))
     assert (code, jobs) == (0, ALL), text
+    blocks = re.findall(r"^rule (\w+):\n((?: .*\n)+)", text, re.MULTILINE)
+    asked = {rule: set(re.split(r",? +|\n", block)) for rule, block in blocks}
+    for rule in ("train_densenet", "train_resnet18"):
+        assert {"gpu=1", "slurm_partition=gpu", "mem_mb=16000", "runtime=480"} <= asked[rule]
+    assert {"slurm_partition=main", "mem_mb=4000", "runtime=60"} <= asked["report"] and "gpu=1" not in asked["report"]

@@ -30,7 +30,7 @@ def start(options: argparse.Namespace) -> int:
     print(f"{options.grid}: {sum(bool(step.run) for step in steps)} runs, {len(steps)} notebooks, run set {out}")
     command = _snakemake(options, folder.resolve(), out)
     if options.dry_run:
-        return subprocess.run([*command, "--dry-run"]).returncode
+        return subprocess.run(command).returncode
     with locks.lock(out / ".grid.lock", f"the workflow of {out}"), limits.signals_as_interrupt():
         if options.executor == "slurm":
             _refuse_queued(out)
@@ -57,7 +57,8 @@ def _check(options: argparse.Namespace, folder: Path, out: Path) -> None:
 def _snakemake(options: argparse.Namespace, folder: Path, out: Path) -> list[str]:
     """The command line. Snakemake's lock of the folder is ours here, which ends with its process."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(WORKFLOW / "Snakefile"), "--directory", str(out)]
-    command += ["--nolock", "--rerun-incomplete", "--keep-going", "--quiet", "host", "rules"]
+    command += ["--nolock", "--rerun-incomplete", "--keep-going"]
+    command += ["--dry-run", "--quiet", "host"] if options.dry_run else ["--quiet", "host", "rules"]
     command += ["--rerun-triggers", "params", "input", "mtime", "--max-checksum-file-size", "100MB"]
     command += ["--config", f"grid={options.grid.resolve()}", f"notebooks={folder}", f"parent={os.getpid()}"]
     if options.executor == "local":
