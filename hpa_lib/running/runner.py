@@ -38,7 +38,7 @@ class Options(NamedTuple):
     cell_timeout: int | None = None  # seconds that one cell may take; None for no limit
     notebook_timeout: int | None = None  # seconds that one notebook may take
     threads: int = 0  # of each kernel on the CPU; 0 for all cores
-    attempt: int = 1  # above 1 only a step that was killed is run again, such as one that ran out of memory
+    attempt: int = 1  # above 1 only a step that was stopped from outside is run again: for want of memory or time
 
 
 NO_LIMITS = Options()
@@ -84,8 +84,8 @@ def _run_step(step: plan.Step, out: Path, options: Options, state: progress.Prog
     if earlier and earlier["status"] == "running":
         where = f"on {earlier.get('host')} (started {earlier.get('started')})"
         print(f"{step.name} was interrupted {where}: its process was killed", flush=True)
-    if options.attempt > 1 and earlier and not _may_need_memory(earlier):
-        print(f"{step.name} is not tried again: more memory would not change how it ended", flush=True)
+    if options.attempt > 1 and earlier and not _was_stopped(earlier):
+        print(f"{step.name} is not tried again: more memory or time would not change how it ended", flush=True)
         return earlier
     if options.resume and not files.why_again(out, step, earlier):
         print(state.head, "up to date", flush=True)
@@ -104,9 +104,9 @@ def _run_step(step: plan.Step, out: Path, options: Options, state: progress.Prog
     return records.save(out, record | {"finished": provenance.now()})
 
 
-def _may_need_memory(record: dict) -> bool:
-    """The kernel was killed from outside, or the whole job before it could store how it ended."""
-    return record["status"] == "running" or (record.get("error") or {}).get("name") == "KernelDied"
+def _was_stopped(record: dict) -> bool:
+    """From outside: the kernel was killed, or the job (before it could say so, or by a batch system's time limit)."""
+    return record["status"] in ("running", "interrupted") or (record.get("error") or {}).get("name") == "KernelDied"
 
 
 def _has_other_settings(step: plan.Step, out: Path, earlier: dict) -> bool:
