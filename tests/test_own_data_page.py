@@ -32,12 +32,12 @@ def folder(tmp_path_factory):
     """Where a reader has worked through the page up to ``hpa check``; and what was printed."""
     place = tmp_path_factory.mktemp("page")
     execute(place, "-c", DRAWING)
-    return place, [execute(place, "-m", "hpa_lib", *command[1:]) for command in COMMANDS if command[1] != "run"]
+    return place, [execute(place, "-m", "hpa_lib", *command[1:]) for command in COMMANDS[:2]]
 
 
 def test_the_example_is_imported_and_in_order(folder):
     place, (imported, checked) = folder
-    assert [command[:2] for command in COMMANDS] == [["hpa", "import"], ["hpa", "check"], ["hpa", "run"]]
+    assert [command[:2] for command in COMMANDS] == [["hpa", name] for name in ("import", "check", "run", "predict")]
     assert "80 images with labels, 10 without; 90 of them written now" in imported and "0 findings" in imported
     assert "0 findings" in checked
     assert len(pd.read_csv(place / "data" / "mine" / "groups.csv")["group"].dropna().unique()) == 40
@@ -54,10 +54,14 @@ def test_options_in_the_table_are_options():
 @pytest.mark.slow
 def test_the_example_goes_through_the_notebooks(folder):
     place, _ = folder
-    (run,) = [command for command in COMMANDS if command[1] == "run"]
-    assert "report" in execute(place, "-m", "hpa_lib", *run[1:])
+    assert "report" in execute(place, "-m", "hpa_lib", *COMMANDS[2][1:])
     out = place / "outputs" / "mine"
     description = store.load_json(out, "data/dataset.json")
     assert (description["images"], description["test_images"], description["synthetic"]) == (80, 10, False)
     assert len(pd.read_csv(out / "submission.csv")) == 10 and (out / "report.html").stat().st_size > 0
     assert len(store.list_runs(out)) == 4
+    execute(place, "-m", "hpa_lib", *COMMANDS[3][1:])
+    predicted = pd.read_csv(place / "new_images" / "probs.csv").set_index("Id")
+    ids, probs = store.load_probs(out, "resnet18-rgby-study", "test")
+    assert abs(predicted.loc[ids].to_numpy() - probs).max() < 1e-5
+    assert (place / "new_images" / "page.html").stat().st_size > 0
