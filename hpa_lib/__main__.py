@@ -122,7 +122,7 @@ def _add_run(commands) -> None:
     add("--notebook-timeout", type=_count, metavar="SECONDS", help="stop when one notebook does; default: no limit")
     add("--threads", type=_count, default=0, metavar="N", help="of each kernel on the CPU; default: all cores")
     add("--attempt", type=_count, default=1, metavar="N", help="above 1: run only what was killed; default: 1")
-    add("--end-with-parent", action="store_true", help="stop when the process that started this has died")
+    add("--end-with-parent", type=_count, metavar="PID", help="stop when the process PID, which started this, has died")
     add("--notebooks", type=_path, metavar="DIR", help="folder of the numbered notebooks; default: the project's")
     run.set_defaults(command="run.run")
 

@@ -107,8 +107,8 @@ def refuse_held(paths: Iterable[Path]) -> None:
         except filelock.Timeout:
             name, holder = path.stem.lstrip("."), _read_holder(path.with_name(f"{path.name}.json"))
             raise Locked(
-                f"{name} of {path.parents[1]} is in use by {holder}, and {DATA} works alone: wait until it has ended, "
-                "or stop it"
+                f"{name} of {path.parents[1]} is in use by {holder}, and this cannot work beside it: wait until it has "
+                "ended, or stop it"
             ) from None
         probe.release()
 

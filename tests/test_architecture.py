@@ -217,7 +217,7 @@ def test_no_file_is_called_utils():
 
 
 UNIX_ONLY = {"resource", "fcntl", "termios", "pwd", "grp", "pty", "tty", "curses", "readline", "syslog", "crypt"}
-EVERY_SYSTEM = {"SIG_IGN", "SIGTERM", "SIGINT", "SIGABRT", "SIGILL", "SIGFPE", "SIGSEGV"}
+EVERY_SYSTEM = {"SIG_IGN", "SIG_DFL", "SIGTERM", "SIGINT", "SIGABRT", "SIGILL", "SIGFPE", "SIGSEGV"}
 UNIX_ONLY_OS = {"fork", "sched_getaffinity", "getuid", "geteuid", "killpg", "setsid", "getpgid", "mkfifo", "statvfs"}
 
 

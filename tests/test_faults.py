@@ -36,6 +36,8 @@ if what == "raise":
     raise RuntimeError("the cell raised")
 if what == "kill":
     os.kill(os.getpid(), signal.SIGKILL)
+if what == "compute":
+    sum(range(10**12))
 if what == "wait":
     time.sleep(1000)
 if what == "fill":
@@ -166,8 +168,9 @@ def test_a_run_that_is_stopped_by_a_signal_or_several(folder, signals):
     the_next_start_finishes(folder)
 
 
-def test_a_runner_that_is_killed_leaves_no_kernel_and_the_next_start_says_so(folder):
-    (folder / "fault").write_text("wait")
+@pytest.mark.parametrize("fault", ["wait", "compute"])
+def test_a_runner_that_is_killed_leaves_no_kernel_and_the_next_start_says_so(folder, fault):
+    (folder / "fault").write_text(fault)
     process = start(folder)
     wait_for_second(folder, process)
     process.kill()
@@ -196,9 +199,9 @@ def test_two_starts_of_a_step(folder):
 def test_a_job_whose_workflow_was_killed_ends_by_itself(folder):
     """The parent is killed; without --end-with-parent, as in a terminal, the job would go on."""
     (folder / "fault").write_text("wait")
-    script = (
-        "import subprocess, sys; print(subprocess.Popen(sys.argv[1:]).pid, flush=True); import time; time.sleep(1000)"
-    )
+    script = """import os, subprocess, sys, time
+print(subprocess.Popen([*sys.argv[1:], str(os.getpid())]).pid, flush=True)
+time.sleep(1000)"""
     arguments = [sys.executable, "-c", script, *command(folder, "--end-with-parent")]
     parent = subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=paths.PROJECT

@@ -15,7 +15,7 @@ import nbformat
 import pytest
 from throwaway_study import write_grid, write_study
 
-from hpa_lib import paths
+from hpa_lib import locks, paths
 from hpa_lib.running import records
 
 pytestmark = [
@@ -190,3 +190,44 @@ def test_a_wrong_grid_file_starts_nothing(tmp_path):
     grid = write_study(tmp_path, folds=[9])
     code, _, text = finish(start(grid))
     assert code == 2 and len(text.splitlines()) == 1 and "folds: 9" in text and not (tmp_path / "out").exists()
+
+
+def test_what_hpa_run_made_otherwise_since_runs_again(tmp_path, out):
+    """Snakemake knows only what it ran itself; the steps' own records know the rest."""
+    folder = tmp_path / "a folder #2"  # YAML would take what follows for a comment
+    grid = write_study(folder)
+    command = [sys.executable, "-m", "hpa_lib", "run", "--profile", grid, "--notebooks", folder / "notebooks"]
+    subprocess.run(command, check=True, cwd=paths.PROJECT, capture_output=True)
+    code, jobs, text = finish(start(grid, "--dry-run"))
+    assert (code, jobs) == (0, {}), text
+    write_grid(folder, epochs=5)
+    code, jobs, text = finish(start(grid))
+    assert (code, jobs) == (0, {"train_densenet": 2, "train_resnet18": 2} | AFTER_TRAINING), text
+    assert all(record["parameters"]["EPOCHS"] == 5 for record in records.load_all(folder / "out") if record["run"])
+    one = ["--only", "02_densenet-rgby-study", "-p", "LEARNING_RATE", "0.5", "-p", "RUN", "densenet-rgby-study"]
+    subprocess.run([*command, *one], check=True, cwd=paths.PROJECT, capture_output=True)
+    assert finish(start(grid, "--dry-run"))[1] == {"train_densenet": 1} | AFTER_TRAINING
+
+
+def test_a_grid_started_in_the_background_of_a_script_ends_at_once(tmp_path, out):
+    """There Ctrl-C is ignored, and all that is started below would ignore it too."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = start(write_study(tmp_path), SECONDS_PER_RUN="1000")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    wait_until(lambda: started_runs(out), 120)
+    process.terminate()
+    process.wait(timeout=60)
+    assert process.returncode == 130
+    assert wait_until(lambda: not processes_of(out))
+
+
+def test_a_step_in_use_is_told_before_anything_is_touched(tmp_path, out):
+    grid = write_study(tmp_path)
+    assert finish(start(grid))[0] == 0
+    write_grid(tmp_path, num_folds=5)
+    with locks.step(out, "05_threshold_tuning"):
+        code, _, text = finish(start(grid))
+    assert code == 2 and text.splitlines()[-1].startswith(f"hpa: 05_threshold_tuning of {out} is in use by process")
+    assert (out / "data" / "split.csv").exists()

@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.parse
 from pathlib import Path
 
 from hpa_lib import __main__, locks, paths
 from hpa_lib.commands import run
 from hpa_lib.data import parallel
-from hpa_lib.running import gpus, grid, limits, plan, records
+from hpa_lib.running import files, gpus, grid, limits, plan, records
 
 WORKFLOW = paths.PROJECT / "workflow"
 NEEDS = {"local": ["snakemake"], "slurm": ["snakemake", "snakemake_executor_plugin_slurm"]}  # executor -> packages
@@ -28,12 +29,13 @@ def start(options: argparse.Namespace) -> int:
     out = Path(steps[0].parameters["OUT"])
     _check(options, folder, out)
     print(f"{options.grid}: {sum(bool(step.run) for step in steps)} runs, {len(steps)} notebooks, run set {out}")
-    command = _snakemake(options, folder.resolve(), out)
+    command = _snakemake(options, folder.resolve(), out) + _force(steps, out)
     if options.dry_run:
         return subprocess.run(command).returncode
     with locks.lock(out / ".grid.lock", f"the workflow of {out}"), limits.signals_as_interrupt():
         if options.executor == "slurm":
             _refuse_queued(out)
+        locks.refuse_held(locks.path_of(out, step.notebook.stem, step.run) for step in steps)
         code = _follow(command)
     if code:
         print(f"hpa: {_explain(code, steps, out)}", file=sys.stderr)
@@ -60,7 +62,9 @@ def _snakemake(options: argparse.Namespace, folder: Path, out: Path) -> list[str
     command += ["--nolock", "--rerun-incomplete", "--keep-going"]
     command += ["--dry-run", "--quiet", "host"] if options.dry_run else ["--quiet", "host", "rules"]
     command += ["--rerun-triggers", "params", "input", "mtime", "--max-checksum-file-size", "100MB"]
-    command += ["--config", f"grid={options.grid.resolve()}", f"notebooks={folder}", f"parent={os.getpid()}"]
+    places = {"grid": options.grid.resolve(), "notebooks": folder}  # quoted: Snakemake reads values as YAML
+    quoted = (f"{name}={urllib.parse.quote(str(path))}" for name, path in places.items())
+    command += ["--config", *quoted, f"parent={os.getpid()}"]
     if options.executor == "local":
         command += ["--cores", str(options.jobs or parallel.count_cores())]
         command += ["--resources", f"gpu={len(gpus.list_gpus())}"]
@@ -71,9 +75,24 @@ def _snakemake(options: argparse.Namespace, folder: Path, out: Path) -> list[str
     return command + (["--profile", str(profile.resolve())] if profile else [])
 
 
+def _force(steps: list[plan.Step], out: Path) -> list[str]:
+    """The option that runs again what is there and not up to date by the steps' own records.
+
+    Snakemake knows only what it ran itself: ``hpa run`` and notebooks run by hand may have changed results since.
+    """
+    there = [step for step in steps if all((out / name).exists() for name in files.writes(step))]
+    stale = [step for step in there if files.why_again(out, step, records.load(out, step.name))]
+    return ["--forcerun", *(files.writes(step)[0] for step in stale)] if stale else []
+
+
 def _refuse_queued(out: Path) -> None:
     """Jobs of a workflow that was killed go on in SLURM: a second start of them must wait."""
-    queue = subprocess.run(["squeue", "--noheader", "--format", "%i %Z"], capture_output=True, text=True, check=True)
+    try:
+        words = ["squeue", "--noheader", "--format", "%i %Z"]
+        queue = subprocess.run(words, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", "") or str(error)
+        raise plan.Refused(f"squeue does not answer ({said.strip()}): start this where SLURM works") from None
     jobs = [line.split()[0] for line in queue.stdout.splitlines() if line.endswith(f" {out}")]
     if jobs:
         raise plan.Refused(f"jobs of an earlier start still work on {out}: wait, or scancel {' '.join(jobs)}")
@@ -84,7 +103,8 @@ def _follow(command: list[str]) -> int:
 
     They are a process group, so that a signal reaches all of them: Snakemake alone would wait for its running jobs.
     """
-    process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
+    options = {"start_new_session": True, "stdin": subprocess.DEVNULL}
+    process = subprocess.Popen(command, preexec_fn=_take_interrupts, **options)
     try:
         return process.wait()
     except KeyboardInterrupt:
@@ -94,6 +114,11 @@ def _follow(command: list[str]) -> int:
     finally:
         process.wait()
         _wait_for_group(process.pid)
+
+
+def _take_interrupts() -> None:
+    """A start with ``&`` in a script ignores Ctrl-C, and so would all processes below it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _wait_for_group(group: int) -> None:

@@ -24,6 +24,8 @@ def run(options: argparse.Namespace) -> int:
     for name in {"DATA", "OUT"} & set(settings):
         raise plan.Refused(f"-p {name}: use --{name.lower()} DIR, which holds for the whole run")
     plan.check_keras()
+    if os.environ.get("HPA_CACHE"):  # a kernel works in the notebooks' folder
+        os.environ["HPA_CACHE"] = str(Path(os.environ["HPA_CACHE"]).expanduser().resolve())
     only = [part.strip() for part in options.only.split(",") if part.strip()]
     chosen = plan.choose_steps(profile["steps"], folder, only)
     only_reads = {number for _, number, _ in chosen} <= {"05", "06", "07", "08"}
@@ -38,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         print(*_describe(steps, out, options.resume), sep="\n")
         return 0
     if options.end_with_parent:
-        limits.end_with_parent()
+        limits.end_with_parent(options.end_with_parent)
     return _execute(steps, out, options)
 
 
@@ -59,9 +61,9 @@ def _describe(steps: list[plan.Step], out: Path, resume: bool) -> Iterator[str]:
         if resume:
             reason = files.why_again(out, step, records.load(out, step.name))
             before = files.depends_on(step, again)
-            reason = reason or (f"{before[0]} runs before it" if before else "")
-            again += [step] if reason else []
+            again += [step] if reason or before else []
             state = f": runs, since {reason}" if reason else ": up to date"
+            state = f": may run, since {before[0]} runs before it" if before and not reason else state
         yield f"{step.name}: {step.notebook.name} {step.parameters}{state}"
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from hpa_lib import store
 from hpa_lib.running import plan
+from hpa_lib.training import recipes
 
+NO_RESULT = ("OUT", "WORKERS", "JIT")  # parameters that change no result
 CACHES = ("cache/train_{IMAGE_SIZE}/manifest.json", "cache/test_{IMAGE_SIZE}/manifest.json")
 ANSWERS = ("runs/{RUNS}/probs_*.npz", "runs/{RUNS}/result.json")
 TRAINING = (("data/split.csv", *CACHES), ("runs/{run}/result.json",))
@@ -85,13 +87,21 @@ def digest_inputs(out: Path, step: plan.Step) -> dict[str, str]:
     found = {path for pattern in reads(step) for path in Path(out).glob(pattern) if path.is_file()}
     names = sorted(path.relative_to(out).as_posix() for path in found)
     digests = {
-        name: store.digest(out, name) for name in names if not store.made_by(name).startswith(step.notebook.name)
+        name: store.digest(*_follow_shared(out, name))
+        for name in names
+        if not store.made_by(name).startswith(step.notebook.name)
     }
     for name, value in step.parameters.items():
         path = Path(value) if isinstance(value, str) and Path(value).is_absolute() else None
-        if path and name != "OUT" and path.exists():
+        if path and name not in NO_RESULT and path.exists():
             digests[name] = _stamp(path)
     return digests
+
+
+def _follow_shared(out: Path, name: str) -> tuple[Path, str]:
+    """Folder and name of an input; of a cache that is shared (HPA_CACHE), the manifest there: it may have moved."""
+    shared = store.load_json(out, name).get("shared") if name.endswith("manifest.json") else None
+    return (Path(shared), "manifest.json") if shared else (Path(out), name)
 
 
 def _stamp(path: Path) -> str:
@@ -126,7 +136,7 @@ def why_again(out: Path, step: plan.Step, record: dict | None) -> str:
         return "it has not run yet"
     if record["status"] != "done":
         return f"it was {record['status']} the last time"
-    if changed := _differences(record.get("parameters", {}), in_force(step)):
+    if changed := _differences(record["parameters"], in_force(step), NO_RESULT):
         return f"{changed[0]} has changed"
     if record.get("code") != code_digest(step.notebook):
         return f"the code of {step.notebook.name} has changed"
@@ -142,8 +152,31 @@ def in_force(step: plan.Step) -> dict:
     return defaults | step.parameters
 
 
-def _differences(before: dict, now: dict) -> list[str]:
-    return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+def _differences(before: dict, now: dict, besides: Iterable[str] = ()) -> list[str]:
+    names = (before.keys() | now.keys()) - set(besides)
+    return sorted(name for name in names if before.get(name) != now.get(name))
+
+
+def was_trained_otherwise(out: Path, step: plan.Step, record: dict) -> bool:
+    """Whether what is stored of a step's run was trained with other settings, so that going on would be refused."""
+    before, now = (_lines(parameters) for parameters in (record["parameters"], in_force(step)))
+    changed = _differences(before, now, recipes.NOT_SETTINGS)
+    return bool(changed) or record.get("trained_on") != trained_on(out, step)
+
+
+def _lines(parameters: dict) -> dict:
+    """The lines of a training notebook with its recipe applied; as they are where it has not all of them."""
+    try:
+        return recipes.lines_in_force(parameters)
+    except ValueError:
+        return {name.lower(): value for name, value in parameters.items()}
+
+
+def trained_on(out: Path, step: plan.Step) -> list[str]:
+    """The digests of split and data that a training run is bound to; of other steps nothing."""
+    names = [name for name in ("data/split.csv", "data/dataset.json") if step.run and (Path(out) / name).exists()]
+    split = [store.split_digest(out)] if "data/split.csv" in names else []
+    return split + ([store.load_json(out, names[-1]).get("data_hash", "")] if "data/dataset.json" in names else [])
 
 
 def depends_on(step: plan.Step, earlier: Iterable[plan.Step]) -> list[str]:

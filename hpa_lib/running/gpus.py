@@ -31,9 +31,10 @@ def list_gpus() -> list[str]:
 def claimed() -> Iterator[dict[str, str]]:
     """Hold one GPU of this machine, waiting for it where all are in use; the environment variable that names it.
 
-    The operating system holds the lock and ends it with its process. Without a GPU nothing is held or named.
+    The operating system holds the lock and ends it with its process. Nothing is held or named without a GPU, and under
+    SLURM, which hands GPUs out itself: each of its jobs may call its own the first.
     """
-    names = list_gpus()
+    names = [] if os.environ.get("SLURM_JOB_ID") else list_gpus()
     folder = Path(tempfile.gettempdir()) / f"hpa-gpus-{getpass.getuser()}"
     held = {name: filelock.FileLock(folder / f"{name}.lock") for name in names}
     if not names:

@@ -2,6 +2,7 @@
 
 import difflib
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -81,12 +82,16 @@ def _read(path: Path) -> tuple[dict, dict[str, int]]:
         raise plan.Refused(f"{path}{line}: this is no YAML ({problem}): compare it with workflow/grid.yml") from None
     if not isinstance(values, dict):
         raise plan.Refused(f"{path} has no lines such as 'networks: [densenet]': compare it with workflow/grid.yml")
-    lines = {}
-    for key, _ in node.value:
-        if key.value in lines:
+    for mapping in [node, *(value for _, value in node.value if isinstance(value, yaml.MappingNode))]:
+        _refuse_doubled(path, mapping)
+    return values, {key.value: key.start_mark.line + 1 for key, _ in node.value}
+
+
+def _refuse_doubled(path: Path, mapping: yaml.MappingNode) -> None:
+    names = [key.value for key, _ in mapping.value]
+    for number, (key, _) in enumerate(mapping.value):
+        if key.value in names[:number]:
             raise plan.Refused(f"{path}, line {key.start_mark.line + 1}: the key {key.value} is given twice")
-        lines[key.value] = key.start_mark.line + 1
-    return values, lines
 
 
 def _problems(given: Mapping, networks: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -94,6 +99,8 @@ def _problems(given: Mapping, networks: Iterable[str]) -> Iterator[tuple[str, st
     for key, value in given.items():
         if key not in KEYS:
             yield key, f"unknown key {key!r}: {_remedy(key, KEYS)}"
+        elif value is None:
+            yield key, f"{key} has no value: give one, or take the line out"
         elif type(value) is not type(KEYS[key]) and not (key == "networks" and isinstance(value, dict)):
             yield key, f"{key} is {value!r}: give {EXPECTED.get(type(KEYS[key]), f'a list, such as [{value}]')}"
     values = KEYS | dict(given)
@@ -141,15 +148,20 @@ def _further_problems(further: object) -> Iterator[str]:
     if not isinstance(further or {}, dict):
         yield f"{further!r}: give {EXPECTED[dict]}"
         return
-    for name in further or {}:
+    for name, value in (further or {}).items():
+        if not isinstance(name, str):
+            yield f"{name!r}: give the name of a parameter, such as BATCH_SIZE: 16"
+        if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+            yield f"{name} {value} is a text in YAML: write {float(value)!r} or {value.replace('e', '.0e', 1)}"
         keys = [key for key, parameter in PARAMETERS.items() if parameter == name]
         if keys or name in SET_PER_STEP:
             yield f"{name} {f'is set by the key {keys[0]}' if keys else 'differs per step'}: leave it out here"
 
 
 def _remedy(wrong: object, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(wrong, list(known), n=1) if isinstance(wrong, str) else []
-    return f"did you mean {near[0]}?" if near else f"use one of {', '.join(known)}"
+    spellings = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(str(wrong).lower(), spellings, n=1)
+    return f"did you mean {spellings[near[0]]}?" if near else f"use one of {', '.join(spellings.values())}"
 
 
 def _make_profile(values: Mapping, path: Path, folder: Path, numbers: Mapping[str, str]) -> dict:

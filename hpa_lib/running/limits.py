@@ -64,12 +64,13 @@ def clock(seconds: int | None) -> Iterator[None]:
         signal.signal(alarm, before)
 
 
-def end_with_parent(group: bool = False) -> None:
+def end_with_parent(parent: int, group: bool = False) -> None:
     """From now on, end this process as SIGTERM does when its parent has died: no job outlives a killed workflow.
 
-    With ``group``, end it and all of its process group as Ctrl-C does.
+    Args:
+        parent: the process that started this one; it may have died before this is called.
+        group: end all of the process group, as Ctrl-C does.
     """
-    parent = os.getppid()
 
     def watch():
         while os.getppid() == parent:

@@ -39,6 +39,7 @@ def begin(out: Path, step: plan.Step, profile: str) -> dict:
     record |= {"profile": profile, "started": provenance.now(), "finished": None, "host": platform.node()}
     record |= {"seconds": None, "peak_memory_mb": None, "error": None, "parameters": files.in_force(step)}
     record |= {"code": files.code_digest(step.notebook), "inputs": files.digest_inputs(out, step)}
+    record |= {"trained_on": files.trained_on(out, step)}
     return save(out, record | {"versions": provenance.versions()})
 
 

@@ -27,6 +27,14 @@ from hpa_lib import locks, provenance, store
 from hpa_lib.running import files, gpus, limits, plan, progress, records
 from hpa_lib.training import checkpoints
 
+# ipykernel ends with its parent by a thread of Python, which a long call of C keeps waiting; Linux does not wait.
+KERNEL = """\
+import ctypes, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+from ipykernel import kernelapp
+kernelapp.launch_new_instance()
+"""
 LONGEST_SOCKET_PATH = 103  # bytes in the sockaddr_un of macOS, less the closing zero; Linux takes 107
 
 
@@ -84,13 +92,13 @@ def _run_step(step: plan.Step, out: Path, options: Options, state: progress.Prog
     if earlier and earlier["status"] == "running":
         where = f"on {earlier.get('host')} (started {earlier.get('started')})"
         print(f"{step.name} was interrupted {where}: its process was killed", flush=True)
-    if options.attempt > 1 and earlier and not _was_stopped(earlier):
+    if options.attempt > 1 and earlier and earlier["status"] != "done" and not _was_stopped(earlier):
         print(f"{step.name} is not tried again: more memory or time would not change how it ended", flush=True)
         return earlier
     if options.resume and not files.why_again(out, step, earlier):
         print(state.head, "up to date", flush=True)
         return earlier
-    if options.resume and step.run and earlier and _has_other_settings(step, out, earlier):
+    if options.resume and step.run and earlier and files.was_trained_otherwise(out, step, earlier):
         for folder in (out / "runs" / step.run, out / "runs" / step.run / "head"):
             checkpoints.forget(folder)  # else the training would be refused: its settings are others
     record = records.begin(out, step, options.profile)
@@ -107,12 +115,6 @@ def _run_step(step: plan.Step, out: Path, options: Options, state: progress.Prog
 def _was_stopped(record: dict) -> bool:
     """From outside: the kernel was killed, or the job (before it could say so, or by a batch system's time limit)."""
     return record["status"] in ("running", "interrupted") or (record.get("error") or {}).get("name") == "KernelDied"
-
-
-def _has_other_settings(step: plan.Step, out: Path, earlier: dict) -> bool:
-    """Whether what is stored of this step's run was trained with other parameters or inputs than it would be now."""
-    now = {"parameters": files.in_force(step), "inputs": files.digest_inputs(out, step)}
-    return any(earlier.get(name) != value for name, value in now.items())
 
 
 def run_notebook(
@@ -199,6 +201,7 @@ def started_kernel(folder: Path, log: Path, more: Mapping[str, str]) -> Iterator
             transport=transport,
             connection_file=f"{private}/kernel.json",
         )
+        kernel.kernel_spec.argv = [sys.executable, "-c", KERNEL, "-f", "{connection_file}"]
         environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
         environment |= {"IPYTHONDIR": f"{private}/ipython", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "TQDM_DISABLE": "1"}
         environment |= more

@@ -69,6 +69,15 @@ DEFAULTS = {  # of every line; the parameters cells of notebooks 02 to 04 hold t
     "weights": "",
     "start_over": False,
 }
+NOT_SETTINGS = {  # lines that do not shape the weights of a run; all others must be equal for a resume
+    "recipe",  # the lines that it sets are compared instead
+    "out",
+    "run",
+    "workers",
+    "jit",
+    "tta",
+    "start_over",
+}
 RANGES = {  # least and most of numbers
     "image_size": (1, 10**5),
     "epochs": (1, 10**6),

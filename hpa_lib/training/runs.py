@@ -25,16 +25,6 @@ from hpa_lib.decisions import thresholds
 from hpa_lib.models import summary, weights
 from hpa_lib.training import batches, checkpoints, device, imbalance, loop, losses, predict, recipes
 
-NOT_SETTINGS = {  # lines that do not shape the weights of a run; all others must be equal for a resume
-    "recipe",  # the lines that it sets are compared instead
-    "out",
-    "run",
-    "workers",
-    "jit",
-    "tta",
-    "start_over",
-}
-
 
 class Run(NamedTuple):
     """What a training run is, before anything is loaded."""
@@ -166,12 +156,12 @@ def resolve(run: Run, origin: dict) -> dict:
 
 
 def settings(run: Run, origin: dict) -> dict:
-    """All that shapes the weights: the lines in force without ``NOT_SETTINGS``, the data and where the weights began.
+    """All that shapes the weights: the lines in force but ``recipes.NOT_SETTINGS``, the data, where the weights began.
 
     A line that is added to a parameters cell is in here by itself, so a resume cannot miss it.
     """
     resolved, backend = resolve(run, origin), run.hardware["backend"]
-    lines = {name: value for name, value in run.lines.items() if name not in NOT_SETTINGS}
+    lines = {name: value for name, value in run.lines.items() if name not in recipes.NOT_SETTINGS}
     lines |= {"model": run.network, "precision": run.hardware["precision"]}
     lines |= {name: resolved[name] for name in ("learning_rate", "batch_size")}
     lines |= {"weights": origin["weights"], "weights_file": _identify(origin["file"]), "backend": backend}
