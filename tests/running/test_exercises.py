@@ -126,9 +126,13 @@ WRONG = [  # notebook, what is changed in its solution, the check that must refu
     ("06_ensemble", "np.maximum(preds_first, preds_second)", "preds_first + preds_second", "check-union"),
     ("06_ensemble", "np.maximum(preds_first, preds_second)", "np.minimum(preds_first, preds_second)", "check-union"),
     ("06_ensemble", "averaged = [[1, 1, 0, 0]", "averaged = [[1, 0, 0, 0]", "check-by-hand"),
+    ("06_ensemble", "united = [[1, 1, 0, 1]", "united = [[1, 1, 1, 0]", "check-by-hand"),
+    ("06_ensemble", "true_positives / labels.sum(axis=0).clip(1)", "0 * true_positives", "check-union"),
+    ("06_ensemble", "true_positives / preds.sum(axis=0).clip(1)", "0 * true_positives", "check-union"),
     ("07_report", 'table["high"] < 0', 'table["high"] <= 0.04', "check-read"),
     ("07_report", "labels[rows], before[rows])", "labels[others], before[others])", "check-paired"),
     ("08_explore", "& (labels == 0)", "", "check-surest"),
+    ("08_explore", "is_false, sureness", "is_false & (np.arange(28) == 25), sureness", "check-surest"),
     ("08_explore", "missed.T.astype(int) @ missed.astype(int)", "(missed.T @ missed).astype(int)", "check-together"),
     ("08_explore", "apart.argmax(), apart.shape", "together.argmax(), apart.shape", "check-together"),
 ]
