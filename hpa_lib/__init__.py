@@ -92,7 +92,7 @@ The map of the library, in the order in which the data flows::
     running/limits              signals, time limits, the death of the parent
     running/gpus                one GPU per training run; threads
     running/progress            the line and the log of a running notebook
-    running/exercises           the exercises without and with their solutions
+    running/exercises           the exercises without and with their solutions, and grading
 
     commands/data               hpa import, check, weights
     commands/run                hpa run
@@ -101,7 +101,7 @@ The map of the library, in the order in which the data flows::
     commands/predict            hpa predict
     commands/verify             hpa verify
     commands/scores             hpa runs, report, add-run, score, submission check
-    commands/teaching           hpa exercises
+    commands/teaching           hpa exercises, grade
     commands/board              hpa leaderboard
 
 Python 3.11 on Linux, where everything is tested; the fast tests also pass on 3.12 and 3.13. On macOS (Apple silicon)

@@ -200,6 +200,10 @@ def _add_teaching_commands(commands) -> None:
     exercises.add_argument("out", metavar="OUT", type=_path, help="folder that gets student/ and solved/")
     exercises.add_argument("--replace", action="store_true", help="write over copies that were changed since")
     exercises.set_defaults(command="teaching.write_exercises")
+    grade = commands.add_parser("grade", help="points of handed-in exercises: runs the students' code")
+    grade.add_argument("handed_in", metavar="HANDED_IN", type=_path, help="folder with one folder per student")
+    grade.add_argument("table", metavar="GRADES.csv", type=_path, help="new table: points and note per cell")
+    grade.set_defaults(command="teaching.grade")
 
 
 def _add_predict(commands) -> None:

@@ -167,21 +167,25 @@ def load_split(out: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
 def find_run_set(out: str | Path = "") -> Path:
     """The run set to read: the argument, else ``HPA_OUT``, else the one in ``outputs/`` with the newest finished run.
 
-    The small run set that comes with the project, ``outputs/reference``, is taken where there is no other. What was
-    found by itself is printed.
+    ``HPA_OUT`` counts once it holds a finished run. The small run set that comes with the project,
+    ``outputs/reference``, is taken where there is no other. What was found by itself is printed.
 
     Raises:
         MissingInput: there is no finished run set.
     """
-    if out or os.environ.get("HPA_OUT"):
-        return paths.find_out(out)
+    given, reason = out or os.environ.get("HPA_OUT"), "OUT is empty"
+    if given:
+        folder = paths.find_out(given)
+        if out or any(folder.glob("runs/*/result.json")):
+            return folder
+        reason = f"HPA_OUT, {folder}, holds no finished run yet"
     results = list(OUTPUTS.glob("*/runs/*/result.json"))
     newest = max(results, key=lambda path: (path.parents[2] != REFERENCE, path.stat().st_mtime), default=None)
     if newest is None:
         raise MissingInput(f"no finished run in {OUTPUTS}: run 00_data.ipynb and 02_train_densenet.ipynb, or make demo")
     found = newest.parents[2]
     kind = "finished runs that come with the project" if found == REFERENCE else "newest finished run set"
-    print(f"OUT is empty: taking the {kind}, {found}")
+    print(f"{reason}: taking the {kind}, {found}")
     return found
 
 

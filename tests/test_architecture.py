@@ -37,7 +37,7 @@ ONLY_IN = {  # package -> the folders or files that may name it
     "seaborn": {"figures"},
     "papermill": {"running/runner.py"},
     "jupyter_client": {"running/runner.py"},
-    "nbclient": {"running/runner.py"},
+    "nbclient": {"running/exercises.py", "running/runner.py"},
 }
 WORK_AT_IMPORT = {
     "if not hasattr(np, 'sctypes')",  # augment.py lets imgaug be imported on NumPy 2

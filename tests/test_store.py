@@ -292,5 +292,8 @@ def test_an_empty_out_takes_the_newest_finished_run_set_and_names_it(tmp_path, m
     assert "come with the project" in capsys.readouterr().out
     assert store.find_run_set("elsewhere") == Path("elsewhere").resolve()
     monkeypatch.setenv("HPA_OUT", str(tmp_path / "mine"))
+    assert store.find_run_set() == outputs / "reference"
+    assert "mine, holds no finished run yet: taking the finished runs that" in capsys.readouterr().out
+    store.save_json(tmp_path / "mine", "runs/a/result.json", {})
     assert store.find_run_set() == tmp_path / "mine"
     assert capsys.readouterr().out == ""

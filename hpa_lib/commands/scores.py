@@ -1,6 +1,7 @@
 """``hpa runs``, ``report``, ``add-run``, ``score``, ``submission check``: what runs and submissions are worth."""
 
 import argparse
+import os
 
 from hpa_lib import atlas, locks, store
 from hpa_lib.decisions import foreign_runs, submission
@@ -28,7 +29,7 @@ def write_report(options: argparse.Namespace) -> int:
 
 def add_run(options: argparse.Namespace) -> int:
     """Store a table of probabilities as a run."""
-    out = store.find_run_set(options.out)
+    out = store.find_run_set(options.out or os.environ.get("HPA_OUT", ""))  # the first run of a run set, too
     store.run_folder(out, options.name)  # refuses a bad name
     with locks.step(out, "", options.name):
         images = foreign_runs.add(out, options.name, options.table, options.fold, options.replace)

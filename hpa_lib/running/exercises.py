@@ -1,4 +1,4 @@
-"""The exercises, which are stored with their solutions: a copy without them for students, and a solved copy.
+"""The exercises, which are stored with their solutions: a copy without them for students, a solved copy, and grading.
 
 The marks in the cells are nbgrader's, so that nbgrader can take ``exercises/`` as it is. Making the copies needs no
 more than the marks, and nbgrader would bring a database and a second notebook server, so it is no requirement here.
@@ -6,15 +6,20 @@ more than the marks, and nbgrader would bring a database and a second notebook s
 
 import operator
 import re
+import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+import nbclient
 import nbformat
 
 from hpa_lib import paths, store
+from hpa_lib.running import runner
 
 SOURCE = paths.PROJECT / "exercises"
 KINDS = ("student", "solved")
+CELL_SECONDS = 120  # that a cell of a handed-in exercise may take
 REGION = re.compile(r"^([ \t]*)### BEGIN (SOLUTION|HIDDEN TESTS)\n.*?^[ \t]*### END \2$\n?", re.MULTILINE | re.DOTALL)
 MARK = re.compile(r"^[ \t]*### (BEGIN|END) (SOLUTION|HIDDEN TESTS)$\n?", re.MULTILINE)
 PLACE = {  # what a student's copy has in place of a solution, by the type of the cell
@@ -64,3 +69,81 @@ def _clear(source: str, place: Sequence[str]) -> str:
         return "".join(f"{region[1]}{line}\n" for line in place) if region[2] == "SOLUTION" else ""
 
     return REGION.sub(fill, source)
+
+
+def grade(path: Path, run_set: Path) -> list[dict]:
+    """The points of one handed-in exercise: its answers are put into our copy, which has the hidden tests, and run.
+
+    A cell that fails costs its own points only. The code of a student runs here, with all rights of this process.
+
+    Args:
+        path: a notebook whose name holds that of the exercise, such as ``06_ensemble (1).ipynb``.
+        run_set: what the exercise reads as ``HPA_OUT``.
+
+    Returns:
+        One row per cell with points: ``notebook``, ``cell``, ``points`` (None for an answer in words), ``of`` and
+        ``note``: the sentence of a failed check, or the answer in words.
+
+    Raises:
+        ValueError: no exercise is named so, or the file is no notebook.
+    """
+    source = next((source for source in SOURCE.glob("*.ipynb") if source.stem in path.stem), None)
+    if source is None:
+        raise ValueError(f"{path}: no exercise has this name; one is {SOURCE.name}/06_ensemble.ipynb")
+    try:
+        notebook = fill_in(source, nbformat.read(path, as_version=4))
+    except (ValueError, AttributeError, KeyError, nbformat.ValidationError) as error:
+        raise ValueError(f"{path} is no notebook: {str(error)[:80]}") from None
+    ended = _run_all(notebook, run_set)
+    return [{"notebook": source.stem} | _mark(cell, ended) for cell in notebook.cells if "points" in _nbgrader(cell)]
+
+
+def fill_in(source: Path, handed_in: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The exercise with its hidden tests and a student's answers; code cells that the student added stay in place."""
+    notebook = nbformat.read(source, as_version=4)
+    answers, before, added = defaultdict(list), defaultdict(list), []
+    for cell in handed_in.cells:
+        name = _nbgrader(cell).get("grade_id", cell.get("id"))
+        if any(name == ours.id for ours in notebook.cells):
+            answers[name].append(cell.source)  # a cell that was split is there twice
+            before[name] += added
+            added = []
+        elif cell.cell_type == "code":
+            added.append(nbformat.v4.new_code_cell(cell.source))
+    cells = []
+    for cell in notebook.cells:
+        if _nbgrader(cell).get("solution"):
+            cell.source = "\n".join(answers[cell.id]) or _clear(cell.source, PLACE[cell.cell_type])
+        cell.source = MARK.sub("", cell.source)
+        cells += [*before[cell.id], cell]
+    notebook.cells = cells
+    return notebook
+
+
+def _run_all(notebook: nbformat.NotebookNode, run_set: Path) -> str:
+    """Run all cells, also after one that failed; what ended the kernel early, or an empty text."""
+    with tempfile.TemporaryDirectory() as name:
+        environment = {"HPA_OUT": str(run_set)}
+        with runner.started_kernel(Path(name), Path(name) / "log", environment) as kernel:
+            options = {"timeout": CELL_SECONDS, "interrupt_on_timeout": True, "allow_errors": True}
+            try:
+                nbclient.NotebookClient(notebook, km=kernel, **options).execute()
+            except Exception as problem:  # nbclient and its parts raise many kinds for a kernel that has died
+                return f"not run: {str(problem) or type(problem).__name__}"
+    return "not run: the notebook ended before this cell"
+
+
+def _mark(cell: nbformat.NotebookNode, ended: str) -> dict:
+    """Points and note of a cell that was run, or of an answer in words."""
+    points = _nbgrader(cell)["points"]
+    if cell.cell_type == "markdown":
+        return {"cell": cell.id, "points": None, "of": points, "note": f"by hand: {cell.source}"}
+    note = "" if cell.execution_count else ended
+    for error in (output for output in cell.outputs if output.output_type == "error"):
+        is_check = error.ename == "AssertionError"
+        note = error.evalue or "a hidden test fails" if is_check else f"{error.ename}: {error.evalue}"
+    return {"cell": cell.id, "points": 0 if note else points, "of": points, "note": note}
+
+
+def _nbgrader(cell: nbformat.NotebookNode) -> dict:
+    return cell.metadata.get("nbgrader", {})

@@ -6,6 +6,7 @@ import shutil
 
 import nbclient
 import nbformat
+import pandas as pd
 import pytest
 
 from hpa_lib import __main__, store
@@ -125,9 +126,13 @@ WRONG = [  # notebook, what is changed in its solution, the check that must refu
     ("06_ensemble", "np.maximum(preds_first, preds_second)", "preds_first + preds_second", "check-union"),
     ("06_ensemble", "np.maximum(preds_first, preds_second)", "np.minimum(preds_first, preds_second)", "check-union"),
     ("06_ensemble", "averaged = [[1, 1, 0, 0]", "averaged = [[1, 0, 0, 0]", "check-by-hand"),
+    ("06_ensemble", "united = [[1, 1, 0, 1]", "united = [[1, 1, 1, 0]", "check-by-hand"),
+    ("06_ensemble", "true_positives / labels.sum(axis=0).clip(1)", "0 * true_positives", "check-union"),
+    ("06_ensemble", "true_positives / preds.sum(axis=0).clip(1)", "0 * true_positives", "check-union"),
     ("07_report", 'table["high"] < 0', 'table["high"] <= 0.04', "check-read"),
     ("07_report", "labels[rows], before[rows])", "labels[others], before[others])", "check-paired"),
     ("08_explore", "& (labels == 0)", "", "check-surest"),
+    ("08_explore", "is_false, sureness", "is_false & (np.arange(28) == 25), sureness", "check-surest"),
     ("08_explore", "missed.T.astype(int) @ missed.astype(int)", "(missed.T @ missed).astype(int)", "check-together"),
     ("08_explore", "apart.argmax(), apart.shape", "together.argmax(), apart.shape", "check-together"),
 ]
@@ -170,6 +175,83 @@ def test_a_students_work_is_not_written_over(tmp_path, capsys):
     assert __main__.main(["exercises", str(tmp_path), "--replace"]) == 0
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.ipynb")} == before
     assert [path.name for path in tmp_path.iterdir() if path.name not in exercises.KINDS] == []
+
+
+def handed_in(copies, changes, kind="solved"):
+    notebook = read(copies / kind / "06_ensemble.ipynb")
+    for cell in notebook.cells:
+        cell.source = changes.get(cell.id, cell.source)
+    return notebook
+
+
+def run_filled(notebook):
+    return run_cells(exercises.fill_in(exercises.SOURCE / "06_ensemble.ipynb", notebook))
+
+
+def test_grading_uses_our_checks_with_the_hidden_tests(copies):
+    """Labels in the wrong columns, which the visible checks cannot know, and a check that the student took out."""
+    rows = "united = [[1, 1, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0]]\ncommon = [[1, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]]"
+    rows += "\naveraged = [[1, 1, 1, 0], [0, 1, 0, 0], [1, 0, 1, 0]]"
+    cell, error = run_filled(handed_in(copies, {"by-hand": rows, "check-by-hand": "print('correct')"}))
+    assert cell == "check-by-hand" and isinstance(error, AssertionError) and not str(error)  # a hidden one
+    assert run_filled(handed_in(copies, {})) == (None, None)
+
+
+def test_grading_takes_split_and_added_cells_and_no_answer_as_none(copies):
+    notebook = handed_in(copies, {})
+    place = [cell.id for cell in notebook.cells].index("score-union")
+    lines = notebook.cells[place].source.splitlines(keepends=True)
+    second = nbformat.from_dict(notebook.cells[place] | {"id": "new", "source": "".join(lines[1:])})
+    notebook.cells[place].source = lines[0].replace("{}, {}", "empty(), empty()")
+    helper = nbformat.v4.new_code_cell("empty = dict")
+    notebook.cells[place : place + 1] = [helper, notebook.cells[place], second]
+    assert run_filled(notebook) == (None, None)
+    notebook.cells = [cell for cell in notebook.cells if cell.id != "by-hand"]
+    cell, error = run_filled(notebook)
+    assert cell == "by-hand" and isinstance(error, NotImplementedError)
+
+
+ANSWERS = {  # student -> the two answers in code
+    "ann": ("first = 1", "second = 2"),
+    "bob": ("first = 3", "second = 2"),
+    "eve": ("first = 1", "import os\nos._exit(0)"),
+    "jim": ("first = 1 +", "while True:\n    pass"),
+}
+
+
+def test_hpa_grade_gives_points_per_cell_and_student(tmp_path, monkeypatch, capsys):
+    def cell(name, source, **marks):
+        new = nbformat.v4.new_markdown_cell if name == "words" else nbformat.v4.new_code_cell
+        return new(source, id=name, metadata={"nbgrader": {"grade_id": name, "solution": False} | marks})
+
+    def write(path, first, second):
+        solved = [cell("one", first, solution=True), cell("two", second, solution=True)]
+        checks = [cell("check-one", "assert first == 1", points=3), cell("check-two", "assert second == 2", points=4)]
+        words = cell("words", "because", points=2, solution=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        notebook = nbformat.v4.new_notebook(cells=[solved[0], checks[0], solved[1], checks[1], words])
+        nbformat.write(notebook, path)
+
+    monkeypatch.setattr(exercises, "SOURCE", tmp_path / "source")
+    monkeypatch.setattr(exercises, "CELL_SECONDS", 2)
+    write(
+        tmp_path / "source" / "00.ipynb", *[f"### BEGIN SOLUTION\n{text}\n### END SOLUTION" for text in ANSWERS["ann"]]
+    )
+    for student, answers in ANSWERS.items():
+        write(tmp_path / "in" / student / "00 (1).ipynb", *answers)
+    (tmp_path / "in" / "bob" / "00_broken.ipynb").write_text("{}")
+    (tmp_path / "in" / "bob" / "mine.ipynb").write_text("{}")
+    command = ["grade", str(tmp_path / "in"), str(tmp_path / "grades.csv")]
+    assert __main__.main(command) == 0
+    table = pd.read_csv(tmp_path / "grades.csv", keep_default_na=False)
+    points = {student: list(rows["points"]) for student, rows in table.groupby("student")}
+    assert points["ann"] == ["3", "4", ""] and points["bob"] == ["0", "4", "", "0", "0"]
+    assert points["eve"] == ["3", "0", ""] and points["jim"] == ["0", "0", ""]
+    notes = table.set_index(["student", "cell"])["note"]
+    assert notes["ann", "words"] == "by hand: because" and notes["bob", "check-one"] == "a hidden test fails"
+    assert notes["eve", "check-two"].startswith("not run: ")
+    assert "is no notebook" in "".join(notes["bob", ""]) and "no exercise has this name" in "".join(notes["bob", ""])
+    assert __main__.main(command) == 2 and "name another file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["### BEGIN SOLUTION\nx = 1", "x = 1\n### END SOLUTION", "### END HIDDEN TESTS"])
