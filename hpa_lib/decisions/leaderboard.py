@@ -18,7 +18,7 @@ from hpa_lib import atlas, store
 from hpa_lib.data import parallel, splits
 from hpa_lib.decisions import bootstrap, metrics, submission, thresholds
 
-STUDY = "densenet"  # the network of the study's that the strong baselines are
+STUDY = "densenet"  # the study's CNN
 COLUMNS = ["rank", "band", "team", "kind", "macro_f1", "low", "high", "public_macro_f1", "public_rank", "notes"]
 
 
@@ -72,14 +72,16 @@ def number_teams(out: Path, teams: list[str]) -> dict[str, str]:
 
 
 def load_baselines(out: Path, ids: np.ndarray) -> dict[str, np.ndarray]:
-    """Two strong baselines from a run set: the study's CNN at .5, and with the thresholds that notebook 05 chose.
+    """The baselines of a run set: the study's CNN at .5 (simple), and with the thresholds that notebook 05 chose.
+
+    The best classical run, by macro F1 of its thresholds on validation, is the second strong one where there is any.
 
     Args:
         out: the run set; of several runs of that network, the one of the study's recipe is taken.
         ids: str (N,), the images of the truth.
 
     Returns:
-        Name -> label sets uint8 (N, 28).
+        Name, which begins with "simple: " or "strong: ", -> label sets uint8 (N, 28).
 
     Raises:
         MissingInput: notebook 05 has not run, or on other runs.
@@ -90,12 +92,30 @@ def load_baselines(out: Path, ids: np.ndarray) -> dict[str, np.ndarray]:
     if not found:
         raise ValueError(f"{out} has no run of the study's CNN ({STUDY}): train it with notebook 02")
     run = next((run for run in found if results[run].get("recipe") == "study"), found[0])
+    store.need(out, "decisions/thresholds.json")
+    preds = {
+        "simple: the study's CNN at .5": _predict_test(out, run, ids, 0.5),
+        "strong: the study's CNN, tuned thresholds": _predict_test(out, run, ids),
+    }
+    classical = {name: _tuned_f1(out, name) for name in results if name.startswith("classical-")}
+    if classical:
+        best = max(classical, key=classical.get)
+        preds[f"strong: {best}, tuned thresholds"] = _predict_test(out, best, ids)
+    return preds
+
+
+def _predict_test(out: Path, run: str, ids: np.ndarray, limit: float | None = None) -> np.ndarray:
+    """A run's label sets of ``ids``, by its tuned thresholds or ``limit``; empty rows are filled with both or none."""
     run_ids, probs = store.load_probs(out, run, "test")
     rows = store.find_rows(run_ids, ids, f"images of the truth were not predicted by {run}", "give its own run set")
-    store.need(out, "decisions/thresholds.json")
     tuned, fill_empty = thresholds.load(out, run)
-    limits = {"the study's CNN at .5": 0.5, "the study's CNN, tuned thresholds": tuned}  # both filled, or neither
-    return {name: thresholds.apply(probs[rows], limit, fill_empty) for name, limit in limits.items()}
+    return thresholds.apply(probs[rows], tuned if limit is None else limit, fill_empty)
+
+
+def _tuned_f1(out: Path, run: str) -> float:
+    """A run's macro F1 on validation with the thresholds that were tuned there."""
+    labels, probs, _ = store.load_scored(out, run, "val")
+    return metrics.macro_f1(labels, thresholds.apply(probs, *thresholds.load(out, run)))
 
 
 def make(
@@ -126,7 +146,7 @@ def make(
     """
     ids, labels = submission.read(truth_path, "Target")
     commonest = atlas.parse_target(submission.commonest_set(labels))
-    entered = {f"label set '{atlas.format_target(commonest)}' for all": np.tile(commonest, (len(ids), 1))}
+    entered = {f"simple: label set '{atlas.format_target(commonest)}' for all": np.tile(commonest, (len(ids), 1))}
     entered |= load_baselines(baselines, ids) if baselines else {}
     is_public = splits.make_holdout(labels, np.arange(len(labels)), public, seed)
     parts = [make_part(labels, rows, draws, seed) for rows in ([~is_public, is_public] if final else [is_public])]
@@ -141,7 +161,7 @@ def make(
         twin = seen.setdefault(hashlib.sha256(preds.tobytes()).digest(), name)
         notes += [f"the same label sets as {twin}"] if twin != name else []
         scores, draws_of_part = zip(*(score(part, preds) for part in parts), strict=True)
-        rows.append((name, "team" if is_team else "baseline", *scores, "; ".join(notes)))
+        rows.append((name, "team" if is_team else name.partition(":")[0], *scores, "; ".join(notes)))
         resampled.append(draws_of_part[0])
     columns = ["team", "kind", *["macro_f1", "public_macro_f1"][: len(parts)], "notes"]
     board = _rank(pd.DataFrame(rows, columns=columns), np.stack(resampled))

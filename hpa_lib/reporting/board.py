@@ -24,7 +24,7 @@ HEADINGS = {
 ABOUT_BANDS = (
     "A band holds all that cannot be told apart from its best on this many images (the 95 % interval of the paired "
     "difference contains 0), and whoever scored between them: the order within a band may be luck. Rows without a rank "
-    "are baselines."
+    "are baselines, simple or strong."
 )
 
 

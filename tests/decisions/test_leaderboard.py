@@ -123,7 +123,7 @@ def test_everything_that_a_course_hands_in_is_ranked_or_refused_with_its_reason(
     assert ranked.loc["twin_b", "notes"] == "the same label sets as twin_a" and not ranked.loc["twin_a", "notes"]
     assert ranked.loc["gaps", "notes"].startswith("33 rows without any label, first id-0008")
     assert board["band"].is_monotonic_increasing and board["macro_f1"].is_monotonic_decreasing
-    assert board.iloc[-1]["kind"] == "baseline" and pd.isna(board.iloc[-1]["rank"])
+    assert board.iloc[-1]["kind"] == "simple" and pd.isna(board.iloc[-1]["rank"])
 
 
 def test_scores_and_intervals_are_those_of_the_submissions_own_score(course, truth):
@@ -188,9 +188,10 @@ def test_a_paired_interval_decides_and_not_two_intervals_beside_each_other(cours
     assert board.loc[["a", "b"], "band"].tolist() == [1, 2]
 
 
-def test_baselines_are_the_commonest_set_and_the_studys_cnn(tmp_path):
+def test_baselines_are_the_commonest_set_the_studys_cnn_and_the_best_classical_run(tmp_path):
     out, data = tmp_path / "out", tmp_path / "data"
-    fake_runs.write_out(out, data, num_images=600)
+    classical = {"classical-trees-none": 1.2, "classical-logistic-none": 2.0}
+    fake_runs.write_out(out, data, {**fake_runs.RUNS, **classical}, num_images=600)
     fake_runs.complete(out)
     truth_path = data / "truth" / "test_truth.csv"
     ids, labels = submission.read(truth_path, "Target")
@@ -199,15 +200,20 @@ def test_baselines_are_the_commonest_set_and_the_studys_cnn(tmp_path):
     files = leaderboard.find_files(tmp_path / "teams")
     board, _ = leaderboard.make(files, truth_path, baselines=out, draws=50, final=True)
     board = board.set_index("team")
-    _, probs = store.load_probs(out, "densenet-rgby-none", "test")
-    tuned, _ = thresholds.load(out, "densenet-rgby-none")
     rows = ~splits.make_holdout(labels, np.arange(len(labels)), 0.3, 0)
-    for name, limit in (("the study's CNN at .5", 0.5), ("the study's CNN, tuned thresholds", tuned)):
-        preds = thresholds.apply(probs, limit, True)
-        assert board.loc[name, "macro_f1"] == metrics.macro_f1(labels[rows], preds[rows])
-        assert board.loc[name, "kind"] == "baseline"
     commonest = submission.commonest_set(labels)
-    assert f"label set '{commonest}' for all" in board.index and board.loc["perfect", "rank"] == 1
+    wanted = {
+        "simple: the study's CNN at .5": ("densenet-rgby-none", 0.5),
+        "strong: the study's CNN, tuned thresholds": ("densenet-rgby-none", None),
+        "strong: classical-logistic-none, tuned thresholds": ("classical-logistic-none", None),
+    }
+    for name, (run, limit) in wanted.items():
+        _, probs = store.load_probs(out, run, "test")
+        preds = thresholds.apply(probs, thresholds.load(out, run)[0] if limit is None else limit, True)
+        assert board.loc[name, "macro_f1"] == metrics.macro_f1(labels[rows], preds[rows])
+        assert board.loc[name, "kind"] == name[:6]
+    assert set(board.index) == {*wanted, f"simple: label set '{commonest}' for all", "perfect"}
+    assert board.loc["perfect", "rank"] == 1
     with pytest.raises(ValueError, match="images of the truth were not predicted by densenet-rgby-none"):
         leaderboard.load_baselines(out, np.array(["other"]))
     (out / "decisions" / "thresholds.json").unlink()
