@@ -126,8 +126,8 @@ def make(
     baselines: Path | None = None,
     draws: int = 1000,
     seed: int = 0,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The board, best first, and the submissions that could not be scored.
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """The board, best first, the submissions that could not be scored, and how good a score can be.
 
     Args:
         files: team -> submission, from ``find_files``.
@@ -139,7 +139,8 @@ def make(
 
     Returns:
         The board with ``COLUMNS`` (the public ones only with ``final``; ``rank`` for teams only, and equal scores share
-        it; ``band`` 1 is the best), and a table ``team``, ``reason``.
+        it; ``band`` 1 is the best), a table ``team``, ``reason``, and a sentence for each part in which
+        classes have no image, since their F1 is 0.
 
     Raises:
         ValueError: the truth cannot be read, or ``public`` is no share. A submission raises nothing.
@@ -165,7 +166,17 @@ def make(
         resampled.append(draws_of_part[0])
     columns = ["team", "kind", *["macro_f1", "public_macro_f1"][: len(parts)], "notes"]
     board = _rank(pd.DataFrame(rows, columns=columns), np.stack(resampled))
-    return board, pd.DataFrame(sorted(refused), columns=["team", "reason"])
+    limits = [_limit(part.labels, name) for part, name in zip(parts[::-1], ("public", "private"), strict=False)]
+    return board, pd.DataFrame(sorted(refused), columns=["team", "reason"]), list(filter(None, limits))
+
+
+def _limit(labels: np.ndarray, part: str) -> str:
+    """The best macro F1 that ``labels`` (N, 28) of a part allow, in a sentence; nothing where it is 1."""
+    present = int(labels.any(axis=0).sum())
+    missing = atlas.NUM_LABELS - present
+    have = "1 class has" if missing == 1 else f"{missing} of {atlas.NUM_LABELS} classes have"
+    reached = f"{present / atlas.NUM_LABELS:.2f}".lstrip("0")
+    return f"{have} no image in the {part} part: at most {reached} can be reached on it" if missing else ""
 
 
 def _inspect(path: Path, ids: np.ndarray) -> tuple[np.ndarray, list[str], list[str]]:

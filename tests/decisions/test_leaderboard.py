@@ -107,7 +107,7 @@ def make(folder, **options):
 
 def test_everything_that_a_course_hands_in_is_ranked_or_refused_with_its_reason(course, truth):
     good, words = write_class(course, truth)
-    board, refused = make(course.folder)
+    board, refused, _ = make(course.folder)
     reasons = dict(refused.itertuples(index=False))
     assert reasons.keys() == words.keys()
     assert {team: words[team] in reasons[team] for team in words} == dict.fromkeys(words, True), reasons
@@ -136,6 +136,27 @@ def test_scores_and_intervals_are_those_of_the_submissions_own_score(course, tru
             [wanted[part][name] for name in ("macro_f1", "low", "high")]
         )
     assert row["public_macro_f1"] == pytest.approx(wanted["public"]["macro_f1"]) and row["public_rank"] == 1
+
+
+def test_a_part_without_some_classes_says_what_can_be_reached_and_a_perfect_file_reaches_it(course, truth, capsys):
+    ids, labels = truth
+    labels = labels.copy()
+    labels[:, 20:] = 0
+    labels[~labels.any(axis=1), 0] = 1
+    save_truth(course.folder / "truth.csv", ids, labels)
+    course("perfect.csv", lines_of((ids, labels), 0, 0))
+    arguments = [course.folder / "teams", course.folder / "truth.csv", "--out", course.folder / "wall"]
+    is_public = splits.make_holdout(labels, np.arange(IMAGES), 0.3, 0)
+    for options, part, rows in (([], "public", is_public), (["--final"], "private", ~is_public)):
+        assert run("leaderboard", *arguments, *options) == 0
+        present = labels[rows].any(axis=0).sum()
+        told = f"{28 - present} of 28 classes have no image in the {part} part: at most {present / 28:.2f} can".replace(
+            " 0.", " ."
+        )
+        pages = [(course.folder / "wall" / f"leaderboard.{suffix}").read_text() for suffix in ("html", "md")]
+        assert all(told in text for text in (capsys.readouterr().out, *pages))
+        table = pd.read_csv(course.folder / "wall" / "leaderboard.csv").set_index("team")
+        assert table.loc["perfect", "macro_f1"] == pytest.approx(present / 28)
 
 
 def test_the_private_part_shows_nowhere_before_the_end(course, truth):
@@ -198,7 +219,7 @@ def test_baselines_are_the_commonest_set_the_studys_cnn_and_the_best_classical_r
     table = submission.make_table(ids, labels, ids)
     store.save_table(tmp_path / "teams", "perfect.csv", table)
     files = leaderboard.find_files(tmp_path / "teams")
-    board, _ = leaderboard.make(files, truth_path, baselines=out, draws=50, final=True)
+    board, *_ = leaderboard.make(files, truth_path, baselines=out, draws=50, final=True)
     board = board.set_index("team")
     rows = ~splits.make_holdout(labels, np.arange(len(labels)), 0.3, 0)
     commonest = submission.commonest_set(labels)
