@@ -275,6 +275,7 @@ def test_the_command_writes_a_page_with_every_team_and_reason(course, truth, cap
     for text in (printed, *pages):
         assert not [team for team in [*good, *words] if team not in text]
         assert "private" not in text and "33 rows without any label" in text
+    assert "gaps<br><small>33 rows" in pages[0] and "gaps<br>33 rows" in pages[1]
     assert "public part: 30% of the test images" in pages[0] and "script" not in pages[0]
     table = pd.read_csv(out / "leaderboard.csv")
     assert table.columns.tolist() == ["rank", "band", "team", "kind", "macro_f1", "low", "high", "notes"]
