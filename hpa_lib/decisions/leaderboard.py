@@ -19,6 +19,7 @@ from hpa_lib.data import parallel, splits
 from hpa_lib.decisions import bootstrap, metrics, submission, thresholds
 
 STUDY = "densenet"  # the study's CNN
+NO_TEAMS = ("thumbs.db", "desktop.ini")  # what Windows leaves in folders
 COLUMNS = ["rank", "band", "team", "kind", "macro_f1", "low", "high", "public_macro_f1", "public_rank", "notes"]
 
 
@@ -42,7 +43,7 @@ def find_files(folder: Path) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder: give the one that holds the submissions, one file or folder per team")
-    entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    entries = [path for path in sorted(folder.iterdir()) if _is_handed_in(path)]
     if not entries:
         raise ValueError(f"{folder} is empty: it should hold the submissions, one file or folder per team")
     short = [re.sub(r"(\.csv)?(\.zip)?$", "", path.name, flags=re.IGNORECASE) for path in entries]
@@ -55,19 +56,23 @@ def find_files(folder: Path) -> dict[str, Path]:
 
 
 def _list_files(folder: Path) -> list[Path]:
-    """The visible files in a folder; none where it is a file, or cannot be read."""
+    """The files in a folder that somebody handed in; none where it is a file, or cannot be read."""
     try:
-        return [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+        return [path for path in folder.iterdir() if path.is_file() and _is_handed_in(path)]
     except OSError:
         return []
 
 
-def number_teams(out: Path, teams: list[str]) -> dict[str, str]:
-    """Team -> ``team 07``: numbers drawn by chance, kept in ``out/key.json``, so that a team keeps its number."""
-    numbers = store.load_json(out, "key.json") if (out / "key.json").exists() else {}
+def _is_handed_in(path: Path) -> bool:
+    return not path.name.startswith(".") and path.name.lower() not in NO_TEAMS
+
+
+def number_teams(key: Path, teams: list[str]) -> dict[str, str]:
+    """Team -> ``team 07``: numbers drawn by chance and kept in the file ``key``, so that a team keeps its number."""
+    numbers = store.load_json(key.parent, key.name) if key.exists() else {}
     new = [team for team in teams if team not in numbers]
     free = np.random.default_rng().permutation(len(new)) + len(numbers) + 1
-    store.save_json(out, "key.json", numbers := numbers | dict(zip(new, free.tolist(), strict=True)))
+    store.save_json(key.parent, key.name, numbers := numbers | dict(zip(new, free.tolist(), strict=True)))
     return {team: f"team {numbers[team]:02d}" for team in teams}
 
 

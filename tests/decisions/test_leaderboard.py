@@ -76,9 +76,9 @@ def write_class(course, truth):
         "shuffled.csv": ([HEADER, *any_team[:0:-1]], "in another order than the truth's, first at row 1"),
         "wrong_ids.csv": ([HEADER, *("x" + line for line in any_team[1:])], "300 images of the truth missing"),
         "doubled.csv": (any_team + any_team[1:4], "3 repeated Ids"),
-        "spreadsheet.csv": ("\ufeff" + "\r\n".join(any_team).replace(",", ";"), "first line must be Id,Predicted"),
+        "spreadsheet.csv": ("\ufeff" + "\r\n".join(any_team).replace(",", ";"), "separated by semicolons"),
         "utf16.csv": ("\n".join(any_team).encode("utf-16"), "save it as CSV in UTF-8"),
-        "semicolons.csv": ("\n".join(any_team).replace(",", ";"), "starts with 'Id;Predicted'"),
+        "semicolons.csv": ("\n".join(any_team).replace(",", ";"), "separated by semicolons: use commas"),
         "one_column.csv": ([line.split(",")[0] for line in any_team], "starts with 'Id'"),
         "label28.csv": ([*any_team[:-1], f"{truth[0][-1]},28"], "label '28' in target '28'"),
         "empty.csv": ("", "first line must be Id,Predicted"),
@@ -93,7 +93,8 @@ def write_class(course, truth):
     (course.folder / "teams" / "directory.csv").mkdir()
     course("two_files/a.csv", any_team)
     course("two_files/b.csv", any_team)
-    course(".DS_Store", b"\0")
+    for no_team in (".DS_Store", "Thumbs.db", "desktop.ini", "Lee_42/Thumbs.db"):
+        course(no_team, b"\0")
     (course.folder / "teams" / "gone.csv").symlink_to(course.folder / "nowhere")
     words = {name.partition(".")[0] if name != "notes.txt" else name: said for name, (_, said) in others.items()}
     words |= {"directory": "a folder with 0 files", "two_files": "a folder with 2 files", "gone": "is not there"}
@@ -289,7 +290,9 @@ def test_an_anonymous_board_names_nobody_but_in_its_key_and_keeps_the_numbers(co
     arguments = ["leaderboard", folder / "teams", folder / "truth.csv", "--anonymous"]
     assert run(*arguments) == 2 and "--anonymous without --out DIR" in capsys.readouterr().err
     run(*arguments, "--out", out)
-    printed, key = capsys.readouterr().out, store.load_json(out, "key.json")
+    printed, key = capsys.readouterr().out, store.load_json(folder, "wall-key.json")
+    assert sorted(path.name for path in out.iterdir()) == ["leaderboard.csv", "leaderboard.html", "leaderboard.md"]
+    assert f"key         {folder / 'wall-key.json'} (who has which number: do not publish it)" in printed
     texts = [
         printed.replace(str(folder), ""),
         *((out / f"leaderboard.{suffix}").read_text() for suffix in ("html", "md", "csv")),
@@ -300,7 +303,7 @@ def test_an_anonymous_board_names_nobody_but_in_its_key_and_keeps_the_numbers(co
     course("007.csv", lines_of(truth, 0.5, 9))
     for _ in range(2):
         run(*arguments, "--out", out)
-    assert store.load_json(out, "key.json") == key | {"007": len(key) + 1}
+    assert store.load_json(folder, "wall-key.json") == key | {"007": len(key) + 1}
 
 
 def test_a_share_that_is_none_and_a_truth_that_is_not_there_are_one_sentence(course, truth, capsys):
