@@ -182,8 +182,8 @@ def _add_leaderboard(commands) -> None:
     add("truth", metavar="TRUTH", type=_path, help="Id,Target of the test images, such as truth/test_truth.csv")
     add("--public", type=float, default=0.3, metavar="SHARE", help="share of the public part; default: .3")
     add("--final", action="store_true", help="rank by the private part; default: the public part alone")
-    add("--baselines", type=_path, metavar="RUNSET", help="adds the study's CNN, at .5 and with tuned thresholds")
-    add("--anonymous", action="store_true", help="numbers in place of names; the key is written to --out only")
+    add("--baselines", type=_path, metavar="RUNSET", help="adds the study's CNN and the best classical run")
+    add("--anonymous", action="store_true", help="numbers in place of names; the key is DIR-key.json, beside DIR")
     add("--out", type=_path, metavar="DIR", help="writes leaderboard.csv, .md and .html (a page for the wall)")
     board.set_defaults(command="board.make")
 

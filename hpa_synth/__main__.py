@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import hpa_synth
+from hpa_synth import secrecy
 
 
 def make_parser(program: str) -> argparse.ArgumentParser:
@@ -37,7 +38,8 @@ def draw(arguments: list[str] | None = None, program: str = "python -m hpa_synth
     hpa_synth.write_dataset(out, **options, progress=True)
     print(f"data {out}")
     if options["truth"]:
-        print(f"truth {options['truth'].expanduser()} (its seeds and labels are for the teachers only)")
+        truth = options["truth"].expanduser() / secrecy.TRUTH
+        print(f"truth {truth} (this folder, with the labels and the seeds, is for the teachers only)")
     return 0
 
 

@@ -35,6 +35,7 @@ NAMESPACE = uuid.UUID("8d1f3c52-6b0e-5a64-9c0d-2f4b1e7a9d31")
 PNG_SETTINGS = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 BYTES_PER_PIXEL, BYTES_PER_FILE = 0.44, 2048  # measured at 64 to 512 px; a file ends somewhere in a block of 4 KiB
 CHUNK = 8  # images handed to a process at once
+OPEN, PRIVATE = 0o666, 0o600  # modes of files, less what the system's umask takes; for the owner alone
 STALE = 10  # seconds: a half file of this age has lost its writer
 
 
@@ -192,8 +193,9 @@ def _claim(out: Path, card: dict, truth: Path | None, secret_card: dict | None) 
     for part in atlas.IMAGE_FOLDERS:
         (out / part).mkdir(parents=True, exist_ok=True)
     if truth is not None:  # first: without its seeds, what is in ``out`` could not be continued
-        store.save_json(truth, cards.CARD, secret_card | {"complete": False})
-    store.save_json(out, cards.CARD, card | {"complete": False})
+        truth.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _save_card(truth, secret_card | {"complete": False}, PRIVATE)
+    _save_card(out, card | {"complete": False})
 
 
 def _draw_all(out, jobs, settings, seeds, workers, progress) -> None:
@@ -253,7 +255,8 @@ def _write_tables(out: Path, jobs: dict[str, list[Job]], truth: Path | None) -> 
     names = {protein: number for number, protein in enumerate(sorted({job.protein for job in grouped}))}
     _write_table(out / "groups.csv", ["Id", "group"], [[job.id, names[job.protein]] for job in grouped])
     target = [[job.id, atlas.format_target(_row(job))] for job in test]
-    _write_table((truth or out / "truth") / secrecy.TRUTH, ["Id", "Target"], target)
+    mode = PRIVATE if truth else OPEN
+    _write_table((truth or out / "truth") / secrecy.TRUTH, ["Id", "Target"], target, mode)
     _write_table(out / "sample_submission.csv", ["Id", "Predicted"], [[job.id, "0"] for job in test])
     target = [[job.id, atlas.format_target(_row(job))] for job in train]
     _write_table(out / "train.csv", ["Id", "Target"], target)
@@ -265,10 +268,10 @@ def _write_cards(
     """The finished card, for programs and for people; of a secret set one with the test part in it for ``truth``."""
     counts = {part: np.sum([_row(job) for job in jobs[part]], axis=0).tolist() for part in jobs}
     if truth:
-        store.save_json(truth, cards.CARD, secret_card | {"complete": True, "label_counts": counts})
+        _save_card(truth, secret_card | {"complete": True, "label_counts": counts}, PRIVATE)
         del counts["test"]
     _write(out / "README.md", cards.readme(card, counts).encode())
-    store.save_json(out, cards.CARD, card | {"complete": True, "label_counts": counts})
+    _save_card(out, card | {"complete": True, "label_counts": counts})
     if truth:
         secrecy.level_dates(out)
 
@@ -280,13 +283,21 @@ def _row(job: Job) -> np.ndarray:
     return row
 
 
-def _write_table(path: Path, header: list[str], rows: list[list]) -> None:
+def _write_table(path: Path, header: list[str], rows: list[list], mode: int = OPEN) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    _write(path, text.getvalue().encode())
+    _write(path, text.getvalue().encode(), mode)
 
 
-def _write(path: Path, content: bytes) -> None:
-    store.write_atomic(path, lambda temporary: temporary.write_bytes(content))
+def _save_card(folder: Path, card: dict, mode: int = OPEN) -> None:
+    _write(folder / cards.CARD, (json.dumps(card, indent=2) + "\n").encode(), mode)
+
+
+def _write(path: Path, content: bytes, mode: int = OPEN) -> None:
+    def write(temporary: Path) -> None:
+        temporary.touch(mode)  # before there is anything to read in it
+        temporary.write_bytes(content)
+
+    store.write_atomic(path, write)

@@ -23,7 +23,7 @@ import hpa_synth
 from hpa_lib import atlas, paths, store
 from hpa_lib.data import cache, kaggle, splits
 from hpa_lib.decisions import metrics, thresholds
-from hpa_lib.reporting import explore, report
+from hpa_lib.reporting import board, explore, report
 from hpa_lib.running import exercises
 from hpa_lib.training import runs
 
@@ -323,3 +323,19 @@ def test_the_report_is_readable_alone(page, report_page, width):
     page.emulate_media(media="screen")
     page.set_viewport_size({"width": width, "height": 2400})
     page.evaluate("scrollTo(0, 0)")
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_final_board_fits_the_screen(page, tmp_path, width):
+    """Team, score and notes are in sight without scrolling sideways; a narrow screen shows no interval."""
+    names = ["strong: classical-logistic-balanced, tuned thresholds", "a_team_whose_name_is_as_long_as_a_file's_may_be"]
+    row = {"rank": 1, "band": 1, "team": names, "kind": "team", "macro_f1": 0.5, "low": 0.4, "high": 0.6}
+    row |= {"public_macro_f1": 0.5, "public_rank": 1, "notes": "33 rows without any label: every image has one"}
+    refused = pd.DataFrame({"team": names, "reason": "label '28' in target '28': write class numbers 0..27"})
+    page.set_viewport_size({"width": width, "height": 1000})
+    page.goto(board.write(tmp_path, pd.DataFrame(row), refused, ["Macro F1"]).as_uri())
+    assert page.evaluate("[...document.querySelectorAll('.scroll')].every(box => box.scrollWidth <= box.clientWidth)")
+    assert page.get_by_role("columnheader", name="from").is_visible() == (width == 1280)
+    assert page.get_by_role("columnheader", name="macro F1").is_visible()
+    cell = page.locator("#ranking td:nth-child(3)").first
+    assert cell.inner_text().split("\n")[-1].endswith("every image has one")

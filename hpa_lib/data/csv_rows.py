@@ -58,8 +58,12 @@ def read_rows(path: Path, second: str, strict: bool = False) -> tuple[list[Row],
     data = _unzip(path, stored) if stored.startswith(ZIP_MAGIC) else stored
     text = _decode(path, data).rstrip("\r\n")
     first_line = text.partition("\n")[0].rstrip("\r")
-    if strict and first_line.replace('"', "") != f"Id,{second}":
-        raise ValueError(f"{path} starts with {first_line[:80]!r}: its first line must be Id,{second}")
+    plain, wanted = first_line.replace('"', ""), f"Id,{second}"
+    if strict and plain != wanted:
+        for separator, name in SEPARATORS.items():
+            if plain == wanted.replace(",", separator):
+                raise ValueError(f"{path} is separated by {name}: use commas")
+        raise ValueError(f"{path} starts with {first_line[:80]!r}: its first line must be {wanted}")
     separator, header = _find_header(path, text, second)
     folded = [name.casefold() for name in header]
     columns = [folded.index(name.casefold()) for name in ("Id", second)]

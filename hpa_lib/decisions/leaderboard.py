@@ -18,7 +18,8 @@ from hpa_lib import atlas, store
 from hpa_lib.data import parallel, splits
 from hpa_lib.decisions import bootstrap, metrics, submission, thresholds
 
-STUDY = "densenet"  # the network of the study's that the strong baselines are
+STUDY = "densenet"  # the study's CNN
+NO_TEAMS = ("thumbs.db", "desktop.ini")  # what Windows leaves in folders
 COLUMNS = ["rank", "band", "team", "kind", "macro_f1", "low", "high", "public_macro_f1", "public_rank", "notes"]
 
 
@@ -42,7 +43,7 @@ def find_files(folder: Path) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder: give the one that holds the submissions, one file or folder per team")
-    entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    entries = [path for path in sorted(folder.iterdir()) if _is_handed_in(path)]
     if not entries:
         raise ValueError(f"{folder} is empty: it should hold the submissions, one file or folder per team")
     short = [re.sub(r"(\.csv)?(\.zip)?$", "", path.name, flags=re.IGNORECASE) for path in entries]
@@ -55,31 +56,37 @@ def find_files(folder: Path) -> dict[str, Path]:
 
 
 def _list_files(folder: Path) -> list[Path]:
-    """The visible files in a folder; none where it is a file, or cannot be read."""
+    """The files in a folder that somebody handed in; none where it is a file, or cannot be read."""
     try:
-        return [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+        return [path for path in folder.iterdir() if path.is_file() and _is_handed_in(path)]
     except OSError:
         return []
 
 
-def number_teams(out: Path, teams: list[str]) -> dict[str, str]:
-    """Team -> ``team 07``: numbers drawn by chance, kept in ``out/key.json``, so that a team keeps its number."""
-    numbers = store.load_json(out, "key.json") if (out / "key.json").exists() else {}
+def _is_handed_in(path: Path) -> bool:
+    return not path.name.startswith(".") and path.name.lower() not in NO_TEAMS
+
+
+def number_teams(key: Path, teams: list[str]) -> dict[str, str]:
+    """Team -> ``team 07``: numbers drawn by chance and kept in the file ``key``, so that a team keeps its number."""
+    numbers = store.load_json(key.parent, key.name) if key.exists() else {}
     new = [team for team in teams if team not in numbers]
     free = np.random.default_rng().permutation(len(new)) + len(numbers) + 1
-    store.save_json(out, "key.json", numbers := numbers | dict(zip(new, free.tolist(), strict=True)))
+    store.save_json(key.parent, key.name, numbers := numbers | dict(zip(new, free.tolist(), strict=True)))
     return {team: f"team {numbers[team]:02d}" for team in teams}
 
 
 def load_baselines(out: Path, ids: np.ndarray) -> dict[str, np.ndarray]:
-    """Two strong baselines from a run set: the study's CNN at .5, and with the thresholds that notebook 05 chose.
+    """The baselines of a run set: the study's CNN at .5 (simple), and with the thresholds that notebook 05 chose.
+
+    The best classical run, by macro F1 of its thresholds on validation, is the second strong one where there is any.
 
     Args:
         out: the run set; of several runs of that network, the one of the study's recipe is taken.
         ids: str (N,), the images of the truth.
 
     Returns:
-        Name -> label sets uint8 (N, 28).
+        Name, which begins with "simple: " or "strong: ", -> label sets uint8 (N, 28).
 
     Raises:
         MissingInput: notebook 05 has not run, or on other runs.
@@ -90,12 +97,30 @@ def load_baselines(out: Path, ids: np.ndarray) -> dict[str, np.ndarray]:
     if not found:
         raise ValueError(f"{out} has no run of the study's CNN ({STUDY}): train it with notebook 02")
     run = next((run for run in found if results[run].get("recipe") == "study"), found[0])
+    store.need(out, "decisions/thresholds.json")
+    preds = {
+        "simple: the study's CNN at .5": _predict_test(out, run, ids, 0.5),
+        "strong: the study's CNN, tuned thresholds": _predict_test(out, run, ids),
+    }
+    classical = {name: _tuned_f1(out, name) for name in results if name.startswith("classical-")}
+    if classical:
+        best = max(classical, key=classical.get)
+        preds[f"strong: {best}, tuned thresholds"] = _predict_test(out, best, ids)
+    return preds
+
+
+def _predict_test(out: Path, run: str, ids: np.ndarray, limit: float | None = None) -> np.ndarray:
+    """A run's label sets of ``ids``, by its tuned thresholds or ``limit``; empty rows are filled with both or none."""
     run_ids, probs = store.load_probs(out, run, "test")
     rows = store.find_rows(run_ids, ids, f"images of the truth were not predicted by {run}", "give its own run set")
-    store.need(out, "decisions/thresholds.json")
     tuned, fill_empty = thresholds.load(out, run)
-    limits = {"the study's CNN at .5": 0.5, "the study's CNN, tuned thresholds": tuned}  # both filled, or neither
-    return {name: thresholds.apply(probs[rows], limit, fill_empty) for name, limit in limits.items()}
+    return thresholds.apply(probs[rows], tuned if limit is None else limit, fill_empty)
+
+
+def _tuned_f1(out: Path, run: str) -> float:
+    """A run's macro F1 on validation with the thresholds that were tuned there."""
+    labels, probs, _ = store.load_scored(out, run, "val")
+    return metrics.macro_f1(labels, thresholds.apply(probs, *thresholds.load(out, run)))
 
 
 def make(
@@ -106,8 +131,8 @@ def make(
     baselines: Path | None = None,
     draws: int = 1000,
     seed: int = 0,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The board, best first, and the submissions that could not be scored.
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """The board, best first, the submissions that could not be scored, and how good a score can be.
 
     Args:
         files: team -> submission, from ``find_files``.
@@ -119,14 +144,15 @@ def make(
 
     Returns:
         The board with ``COLUMNS`` (the public ones only with ``final``; ``rank`` for teams only, and equal scores share
-        it; ``band`` 1 is the best), and a table ``team``, ``reason``.
+        it; ``band`` 1 is the best), a table ``team``, ``reason``, and a sentence for each part in which
+        classes have no image, since their F1 is 0.
 
     Raises:
         ValueError: the truth cannot be read, or ``public`` is no share. A submission raises nothing.
     """
     ids, labels = submission.read(truth_path, "Target")
     commonest = atlas.parse_target(submission.commonest_set(labels))
-    entered = {f"label set '{atlas.format_target(commonest)}' for all": np.tile(commonest, (len(ids), 1))}
+    entered = {f"simple: label set '{atlas.format_target(commonest)}' for all": np.tile(commonest, (len(ids), 1))}
     entered |= load_baselines(baselines, ids) if baselines else {}
     is_public = splits.make_holdout(labels, np.arange(len(labels)), public, seed)
     parts = [make_part(labels, rows, draws, seed) for rows in ([~is_public, is_public] if final else [is_public])]
@@ -141,11 +167,21 @@ def make(
         twin = seen.setdefault(hashlib.sha256(preds.tobytes()).digest(), name)
         notes += [f"the same label sets as {twin}"] if twin != name else []
         scores, draws_of_part = zip(*(score(part, preds) for part in parts), strict=True)
-        rows.append((name, "team" if is_team else "baseline", *scores, "; ".join(notes)))
+        rows.append((name, "team" if is_team else name.partition(":")[0], *scores, "; ".join(notes)))
         resampled.append(draws_of_part[0])
     columns = ["team", "kind", *["macro_f1", "public_macro_f1"][: len(parts)], "notes"]
     board = _rank(pd.DataFrame(rows, columns=columns), np.stack(resampled))
-    return board, pd.DataFrame(sorted(refused), columns=["team", "reason"])
+    limits = [_limit(part.labels, name) for part, name in zip(parts[::-1], ("public", "private"), strict=False)]
+    return board, pd.DataFrame(sorted(refused), columns=["team", "reason"]), list(filter(None, limits))
+
+
+def _limit(labels: np.ndarray, part: str) -> str:
+    """The best macro F1 that ``labels`` (N, 28) of a part allow, in a sentence; nothing where it is 1."""
+    present = int(labels.any(axis=0).sum())
+    missing = atlas.NUM_LABELS - present
+    have = "1 class has" if missing == 1 else f"{missing} of {atlas.NUM_LABELS} classes have"
+    reached = f"{present / atlas.NUM_LABELS:.2f}".lstrip("0")
+    return f"{have} no image in the {part} part: at most {reached} can be reached on it" if missing else ""
 
 
 def _inspect(path: Path, ids: np.ndarray) -> tuple[np.ndarray, list[str], list[str]]:

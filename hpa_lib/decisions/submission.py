@@ -93,9 +93,13 @@ def list_dropped(ids: np.ndarray, sample_ids: np.ndarray, test_images: int) -> l
 
 
 def commonest_set(labels: np.ndarray) -> str:
-    """The label set that most images have, as Kaggle writes it, such as ``"0"``; (N, 28) multi-hot in."""
+    """The label set that most images have, as Kaggle writes it, such as ``"0"``; (N, 28) multi-hot in.
+
+    Of several, the one whose labels are the more frequent ones.
+    """
     sets, counts = np.unique(labels, axis=0, return_counts=True)
-    return atlas.format_target(sets[counts.argmax()])
+    label_counts = sets @ labels.sum(axis=0) / sets.sum(axis=1).clip(1)
+    return atlas.format_target(sets[np.lexsort((label_counts, counts))[-1]])
 
 
 def read(path: Path, column: str = COLUMN) -> tuple[np.ndarray, np.ndarray]:

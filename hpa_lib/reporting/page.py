@@ -191,9 +191,15 @@ def _make_html_item(out: Path, item: Item) -> str:
 def _make_html_table(table: pd.DataFrame) -> str:
     kinds, lines = _kinds(table), []
     for tag, row in [("th", table.columns), *(("td", row) for row in table.map(_format).itertuples(index=False))]:
-        cells = [f'<{tag} class="{kind}">{html.escape(text)}</{tag}>' for kind, text in zip(kinds, row, strict=True)]
+        cells = [f'<{tag} class="{kind}">{_mark_up(text)}</{tag}>' for kind, text in zip(kinds, row, strict=True)]
         lines.append(f"<tr>{''.join(cells)}</tr>")
     return "\n".join(["<table><thead>", lines[0], "</thead><tbody>", *lines[1:], "</tbody></table>"])
+
+
+def _mark_up(text: str) -> str:
+    """The HTML of a cell, its second line in small print."""
+    first, _, second = html.escape(text).partition("\n")
+    return f"{first}<br><small>{second}</small>" if second else first
 
 
 def _make_markdown(title: str, stamps: Sequence[str], sections: Sequence[Section]) -> str:
@@ -210,7 +216,9 @@ def _make_markdown(title: str, stamps: Sequence[str], sections: Sequence[Section
 def _make_markdown_table(table: pd.DataFrame) -> str:
     rules = ["---:" if kind == "number" else "---" for kind in _kinds(table)]
     rows = [table.columns, rules, *table.map(_format).itertuples(index=False)]
-    return "\n".join("| " + " | ".join(text.replace("|", r"\|") for text in row) + " |" for row in rows)
+    return "\n".join(
+        "| " + " | ".join(text.replace("|", r"\|").replace("\n", "<br>") for text in row) + " |" for row in rows
+    )
 
 
 def _make_latex(item: Item) -> str:

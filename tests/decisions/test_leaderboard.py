@@ -76,9 +76,9 @@ def write_class(course, truth):
         "shuffled.csv": ([HEADER, *any_team[:0:-1]], "in another order than the truth's, first at row 1"),
         "wrong_ids.csv": ([HEADER, *("x" + line for line in any_team[1:])], "300 images of the truth missing"),
         "doubled.csv": (any_team + any_team[1:4], "3 repeated Ids"),
-        "spreadsheet.csv": ("\ufeff" + "\r\n".join(any_team).replace(",", ";"), "first line must be Id,Predicted"),
+        "spreadsheet.csv": ("\ufeff" + "\r\n".join(any_team).replace(",", ";"), "separated by semicolons"),
         "utf16.csv": ("\n".join(any_team).encode("utf-16"), "save it as CSV in UTF-8"),
-        "semicolons.csv": ("\n".join(any_team).replace(",", ";"), "starts with 'Id;Predicted'"),
+        "semicolons.csv": ("\n".join(any_team).replace(",", ";"), "separated by semicolons: use commas"),
         "one_column.csv": ([line.split(",")[0] for line in any_team], "starts with 'Id'"),
         "label28.csv": ([*any_team[:-1], f"{truth[0][-1]},28"], "label '28' in target '28'"),
         "empty.csv": ("", "first line must be Id,Predicted"),
@@ -93,7 +93,8 @@ def write_class(course, truth):
     (course.folder / "teams" / "directory.csv").mkdir()
     course("two_files/a.csv", any_team)
     course("two_files/b.csv", any_team)
-    course(".DS_Store", b"\0")
+    for no_team in (".DS_Store", "Thumbs.db", "desktop.ini", "Lee_42/Thumbs.db"):
+        course(no_team, b"\0")
     (course.folder / "teams" / "gone.csv").symlink_to(course.folder / "nowhere")
     words = {name.partition(".")[0] if name != "notes.txt" else name: said for name, (_, said) in others.items()}
     words |= {"directory": "a folder with 0 files", "two_files": "a folder with 2 files", "gone": "is not there"}
@@ -107,7 +108,7 @@ def make(folder, **options):
 
 def test_everything_that_a_course_hands_in_is_ranked_or_refused_with_its_reason(course, truth):
     good, words = write_class(course, truth)
-    board, refused = make(course.folder)
+    board, refused, _ = make(course.folder)
     reasons = dict(refused.itertuples(index=False))
     assert reasons.keys() == words.keys()
     assert {team: words[team] in reasons[team] for team in words} == dict.fromkeys(words, True), reasons
@@ -123,7 +124,7 @@ def test_everything_that_a_course_hands_in_is_ranked_or_refused_with_its_reason(
     assert ranked.loc["twin_b", "notes"] == "the same label sets as twin_a" and not ranked.loc["twin_a", "notes"]
     assert ranked.loc["gaps", "notes"].startswith("33 rows without any label, first id-0008")
     assert board["band"].is_monotonic_increasing and board["macro_f1"].is_monotonic_decreasing
-    assert board.iloc[-1]["kind"] == "baseline" and pd.isna(board.iloc[-1]["rank"])
+    assert board.iloc[-1]["kind"] == "simple" and pd.isna(board.iloc[-1]["rank"])
 
 
 def test_scores_and_intervals_are_those_of_the_submissions_own_score(course, truth):
@@ -136,6 +137,27 @@ def test_scores_and_intervals_are_those_of_the_submissions_own_score(course, tru
             [wanted[part][name] for name in ("macro_f1", "low", "high")]
         )
     assert row["public_macro_f1"] == pytest.approx(wanted["public"]["macro_f1"]) and row["public_rank"] == 1
+
+
+def test_a_part_without_some_classes_says_what_can_be_reached_and_a_perfect_file_reaches_it(course, truth, capsys):
+    ids, labels = truth
+    labels = labels.copy()
+    labels[:, 20:] = 0
+    labels[~labels.any(axis=1), 0] = 1
+    save_truth(course.folder / "truth.csv", ids, labels)
+    course("perfect.csv", lines_of((ids, labels), 0, 0))
+    arguments = [course.folder / "teams", course.folder / "truth.csv", "--out", course.folder / "wall"]
+    is_public = splits.make_holdout(labels, np.arange(IMAGES), 0.3, 0)
+    for options, part, rows in (([], "public", is_public), (["--final"], "private", ~is_public)):
+        assert run("leaderboard", *arguments, *options) == 0
+        present = labels[rows].any(axis=0).sum()
+        told = f"{28 - present} of 28 classes have no image in the {part} part: at most {present / 28:.2f} can".replace(
+            " 0.", " ."
+        )
+        pages = [(course.folder / "wall" / f"leaderboard.{suffix}").read_text() for suffix in ("html", "md")]
+        assert all(told in text for text in (capsys.readouterr().out, *pages))
+        table = pd.read_csv(course.folder / "wall" / "leaderboard.csv").set_index("team")
+        assert table.loc["perfect", "macro_f1"] == pytest.approx(present / 28)
 
 
 def test_the_private_part_shows_nowhere_before_the_end(course, truth):
@@ -188,26 +210,32 @@ def test_a_paired_interval_decides_and_not_two_intervals_beside_each_other(cours
     assert board.loc[["a", "b"], "band"].tolist() == [1, 2]
 
 
-def test_baselines_are_the_commonest_set_and_the_studys_cnn(tmp_path):
+def test_baselines_are_the_commonest_set_the_studys_cnn_and_the_best_classical_run(tmp_path):
     out, data = tmp_path / "out", tmp_path / "data"
-    fake_runs.write_out(out, data, num_images=600)
+    classical = {"classical-trees-none": 1.2, "classical-logistic-none": 2.0}
+    fake_runs.write_out(out, data, {**fake_runs.RUNS, **classical}, num_images=600)
     fake_runs.complete(out)
     truth_path = data / "truth" / "test_truth.csv"
     ids, labels = submission.read(truth_path, "Target")
     table = submission.make_table(ids, labels, ids)
     store.save_table(tmp_path / "teams", "perfect.csv", table)
     files = leaderboard.find_files(tmp_path / "teams")
-    board, _ = leaderboard.make(files, truth_path, baselines=out, draws=50, final=True)
+    board, *_ = leaderboard.make(files, truth_path, baselines=out, draws=50, final=True)
     board = board.set_index("team")
-    _, probs = store.load_probs(out, "densenet-rgby-none", "test")
-    tuned, _ = thresholds.load(out, "densenet-rgby-none")
     rows = ~splits.make_holdout(labels, np.arange(len(labels)), 0.3, 0)
-    for name, limit in (("the study's CNN at .5", 0.5), ("the study's CNN, tuned thresholds", tuned)):
-        preds = thresholds.apply(probs, limit, True)
-        assert board.loc[name, "macro_f1"] == metrics.macro_f1(labels[rows], preds[rows])
-        assert board.loc[name, "kind"] == "baseline"
     commonest = submission.commonest_set(labels)
-    assert f"label set '{commonest}' for all" in board.index and board.loc["perfect", "rank"] == 1
+    wanted = {
+        "simple: the study's CNN at .5": ("densenet-rgby-none", 0.5),
+        "strong: the study's CNN, tuned thresholds": ("densenet-rgby-none", None),
+        "strong: classical-logistic-none, tuned thresholds": ("classical-logistic-none", None),
+    }
+    for name, (run, limit) in wanted.items():
+        _, probs = store.load_probs(out, run, "test")
+        preds = thresholds.apply(probs, thresholds.load(out, run)[0] if limit is None else limit, True)
+        assert board.loc[name, "macro_f1"] == metrics.macro_f1(labels[rows], preds[rows])
+        assert board.loc[name, "kind"] == name[:6]
+    assert set(board.index) == {*wanted, f"simple: label set '{commonest}' for all", "perfect"}
+    assert board.loc["perfect", "rank"] == 1
     with pytest.raises(ValueError, match="images of the truth were not predicted by densenet-rgby-none"):
         leaderboard.load_baselines(out, np.array(["other"]))
     (out / "decisions" / "thresholds.json").unlink()
@@ -248,6 +276,7 @@ def test_the_command_writes_a_page_with_every_team_and_reason(course, truth, cap
     for text in (printed, *pages):
         assert not [team for team in [*good, *words] if team not in text]
         assert "private" not in text and "33 rows without any label" in text
+    assert "gaps<br><small>33 rows" in pages[0] and "gaps<br>33 rows" in pages[1]
     assert "public part: 30% of the test images" in pages[0] and "script" not in pages[0]
     table = pd.read_csv(out / "leaderboard.csv")
     assert table.columns.tolist() == ["rank", "band", "team", "kind", "macro_f1", "low", "high", "notes"]
@@ -261,7 +290,9 @@ def test_an_anonymous_board_names_nobody_but_in_its_key_and_keeps_the_numbers(co
     arguments = ["leaderboard", folder / "teams", folder / "truth.csv", "--anonymous"]
     assert run(*arguments) == 2 and "--anonymous without --out DIR" in capsys.readouterr().err
     run(*arguments, "--out", out)
-    printed, key = capsys.readouterr().out, store.load_json(out, "key.json")
+    printed, key = capsys.readouterr().out, store.load_json(folder, "wall-key.json")
+    assert sorted(path.name for path in out.iterdir()) == ["leaderboard.csv", "leaderboard.html", "leaderboard.md"]
+    assert f"key         {folder / 'wall-key.json'} (who has which number: do not publish it)" in printed
     texts = [
         printed.replace(str(folder), ""),
         *((out / f"leaderboard.{suffix}").read_text() for suffix in ("html", "md", "csv")),
@@ -272,7 +303,7 @@ def test_an_anonymous_board_names_nobody_but_in_its_key_and_keeps_the_numbers(co
     course("007.csv", lines_of(truth, 0.5, 9))
     for _ in range(2):
         run(*arguments, "--out", out)
-    assert store.load_json(out, "key.json") == key | {"007": len(key) + 1}
+    assert store.load_json(folder, "wall-key.json") == key | {"007": len(key) + 1}
 
 
 def test_a_share_that_is_none_and_a_truth_that_is_not_there_are_one_sentence(course, truth, capsys):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpa_lib import store
+from hpa_lib import atlas, store
 from hpa_lib.data import csv_rows, splits
 from hpa_lib.decisions import metrics, submission
 
@@ -90,7 +90,8 @@ def test_a_byte_order_mark_is_read_past_in_every_table(tmp_path, sample):
         (GOOD.replace("id-1,25", "id-1,2,5"), "1 line not of the form Id,Predicted, first line 3"),
         (GOOD.replace("id-1,25", ",25"), "1 line not of the form Id,Predicted, first line 3"),
         (GOOD.replace("id-1,25\n", "\n"), "1 line not of the form Id,Predicted, first line 3"),
-        (GOOD.replace(",", ";"), "starts with 'Id;Predicted': its first line must be Id,Predicted"),
+        (GOOD.replace(",", ";"), "is separated by semicolons: use commas"),
+        (GOOD.replace(",", "\t"), "is separated by tabs: use commas"),
         (GOOD.replace("Predicted", "Target"), "starts with 'Id,Target'"),
         (GOOD.removeprefix(HEADER), "starts with 'id-3,16 0'"),
         ("", "starts with ''"),
@@ -227,6 +228,11 @@ def test_the_commonest_set_is_a_whole_set():
     labels = np.zeros((5, 28), np.uint8)
     labels[:2, 0], labels[2:, [2, 16]] = 1, 1
     assert submission.commonest_set(labels) == "2 16"
+
+
+def test_of_two_commonest_sets_the_one_of_more_frequent_labels_is_taken():
+    labels = np.stack([atlas.parse_target(target) for target in ("27", "27", "3", "3", "3 4", "0 27 5", "3 5")])
+    assert submission.commonest_set(labels) == "3"
 
 
 def test_several_files_are_written_in_the_samples_order_with_a_row_for_dropped_images(tmp_path):

@@ -93,6 +93,33 @@ def chunk_names(content):
     return names
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_the_truth_is_its_owners_alone_also_in_a_folder_that_was_there(course, tmp_path):
+    (tmp_path / "teachers").mkdir(mode=0o755)
+    draw(tmp_path)
+    modes = {folder: (folder / "teachers").stat().st_mode & 0o777 for folder in (course, tmp_path)}
+    assert modes == {course: 0o700, tmp_path: 0o755}
+    for folder in modes:
+        kept = [*(folder / "teachers").iterdir()]
+        assert {path.name: path.stat().st_mode & 0o777 for path in kept} == dict.fromkeys(
+            ("synthetic.json", "test_truth.csv"), 0o600
+        )
+        assert (folder / "data" / "train.csv").stat().st_mode & 0o777 == 0o666 & ~read_umask()
+
+
+def read_umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_the_command_says_where_the_truth_is(tmp_path, capsys):
+    truth = tmp_path / "teachers"
+    sizes = ["--profile", "smoke", "--images", "40", "--workers", "1"]
+    hpa_synth.__main__.draw([str(tmp_path / "data"), "--secret", "--truth", str(truth), *sizes])
+    assert f"truth {truth / 'test_truth.csv'} (" in capsys.readouterr().out
+
+
 def test_no_count_of_the_test_part_is_handed_out(course):
     card = json.loads((course / "data" / "synthetic.json").read_text())
     assert set(card["label_counts"]) == {"train"} and card["complete"]
