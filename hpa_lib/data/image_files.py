@@ -81,12 +81,18 @@ def list_ids(folder: Path) -> list[str]:
     Raises:
         ValueError: there is no such file; the sentence says what is there in its place.
     """
-    ids = {match[1] for match in map(NAME.fullmatch, kaggle.list_files(folder)) if match}
+    ids = _match_ids(folder)
     if not ids:
-        found, remedy = layout.explain_part(folder.parent, folder.name) or ("", "name the folder that holds them")
+        inside = [folder / part for part in ("test", "train") if _match_ids(folder / part)]
+        usual = ("", f"name {inside[0]}, which does" if inside else "name the folder that holds them")
+        found, remedy = layout.explain_part(folder.parent, folder.name) or usual
         problem = "holds no images of the form <Id>_red.png, <Id>_green.png, <Id>_blue.png, <Id>_yellow.png"
         raise ValueError(f"{folder} {problem}{', but ' + found if found else ''}: {remedy}")
     return sorted(ids)
+
+
+def _match_ids(folder: Path) -> set[str]:
+    return {match[1] for match in map(NAME.fullmatch, kaggle.list_files(folder)) if match}
 
 
 def read_images(
