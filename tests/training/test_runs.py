@@ -1,6 +1,7 @@
 """One run from its parameters to what is stored, the same in a script and in the notebooks."""
 
 import re
+import shutil
 
 import cv2
 import nbformat
@@ -71,8 +72,12 @@ def test_a_stored_run_is_loaded_with_its_thresholds(run_set):
     np.testing.assert_allclose(runs.load(run_set, "mine").thresholds, tuned["mine"]["exact"])
     with pytest.raises(ValueError, match="no finished run 'yours' in .*: use one of mine"):
         runs.load(run_set, "yours")
+    shutil.copytree(run_set / "runs" / "mine", run_set / "runs" / "other")
     (run_set / "runs" / "mine" / "model.keras").unlink()
-    with pytest.raises(ValueError, match="holds probabilities but no network"):
+    with pytest.raises(ValueError, match="has no network, and only networks predict new images: use other$"):
+        runs.load(run_set, "mine")
+    (run_set / "runs" / "other" / "model.keras").unlink()
+    with pytest.raises(ValueError, match="has no network, .*: train one with"):
         runs.load(run_set, "mine")
 
 
