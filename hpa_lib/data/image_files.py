@@ -22,10 +22,10 @@ from hpa_lib.data.kaggle import Finding
 
 NAME = re.compile(rf"(.+)_({'|'.join(atlas.CHANNELS)})\.png")
 REMEDIES = {
-    "missing": "download the data again or go on without this image; 'rgb' needs the files of red, green and blue, "
+    "missing": "add the missing files or go on without this image; 'rgb' needs the files of red, green and blue, "
     "'rgby' and 'rgb_merge' those of yellow too",
     "link": "fetch the file it names (`git annex get`, `dvc pull`, `datalad get`), or go on without this image",
-    "damaged": "download it again, or go on without this image",
+    "damaged": "copy, download or export it again, or go on without this image",
     "form": "export each channel as its own 8-bit grey PNG, or go on without this image",
     "shape": "export the four channels alike, or go on without this image",
     "kept": "nothing to do: kept",
@@ -180,6 +180,8 @@ def read_foreign(path: Path, color: str = "") -> np.ndarray:
     if data.startswith((b"II", b"MM")):
         _check_tiff(data)
     elif not is_jpeg:
+        if data and not data.startswith(png.SIGNATURE):
+            raise ValueError("is no PNG, TIFF or JPEG: export it again as one of them")
         png.read_header(data)
     elif _count_jpeg_planes(data) == 4:
         raise ValueError("is a CMYK file, made for print: save it as grey or RGB")

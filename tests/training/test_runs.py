@@ -107,6 +107,7 @@ def test_new_images_get_the_runs_own_numbers(run_set, tmp_path, capsys):
     assert __main__.main(command) == 1
     told = capsys.readouterr().out
     assert f"left out: {images}/test-0001_blue.png: " in told and "small_*.png: 16 x 16 pixels, less than" in told
+    assert "download it again" not in told and "download the data" not in told
     np.testing.assert_allclose(store.load_table(to, "probs.csv").iloc[:, 1:], np.delete(probs, 1, 0), atol=1e-5)
     assert set(store.load_table(to, "findings.csv")["Id"]) == {"test-0001", "small"}
     assert not (to / "page.html").exists()  # that of the earlier call would show other images
