@@ -3,6 +3,7 @@
 Source: the data page of Kaggle's "Human Protein Atlas Image Classification" (2018).
 """
 
+import difflib
 import re
 from collections.abc import Iterable
 
@@ -91,7 +92,9 @@ def parse_locations(text: str) -> np.ndarray:
     numbers |= {other: LABELS.index(name) for other, name in OTHER_NAMES.items()}
     unknown = [name for name in names if _plain(name) not in numbers]
     if unknown:
-        remedy = "use the names of hpa_lib/atlas.py, or take the row out"
+        near = [match for name in unknown for match in difflib.get_close_matches(_plain(name), numbers, 2, 0.7)]
+        question = " or ".join(dict.fromkeys(LABELS[numbers[match]] for match in near))
+        remedy = f"{f'did you mean {question}? ' if near else ''}use the names of hpa_lib/atlas.py, or take the row out"
         raise ValueError(f"no such location among the 28, {', '.join(map(repr, unknown))}: {remedy}")
     row = np.zeros(NUM_LABELS, np.uint8)
     row[[numbers[_plain(name)] for name in names]] = 1

@@ -19,9 +19,12 @@ def import_folder(options: argparse.Namespace) -> int:
     if len(findings) > SHOWN:
         print(f"... and {len(findings) - SHOWN} more in {out / import_images.FINDINGS}")
     print(*result.notes, sep="\n", end="\n" if result.notes else "")
+    if options.strict and len(findings):
+        print(f"refused: no table was written because of {len(findings)} findings in {out / import_images.FINDINGS}")
+        return 1
     print(f"{out}: {result.train} images with labels, {result.test} without; {result.written} of them written now")
     print(f"{len(findings)} findings in {out / import_images.FINDINGS}")
-    print(f"next: hpa check {out}" if result.train else f"no labels, so nothing to train on: images in {out / 'test'}")
+    print(f"next: hpa check {out}" if result.train else f"no labels: next: hpa predict RUN {out / 'test'} NEW")
     return 1 if len(findings) else 0
 
 

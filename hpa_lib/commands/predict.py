@@ -42,7 +42,8 @@ def predict(options: argparse.Namespace) -> int:
     stamps = [f"{len(used):,} of {len(ids):,} images of {folder}.", *_describe(run_set, options.run, stored)]
     predictions.write_tables(out, used, probs, preds, findings)
     if options.page:
-        predictions.write_page(out / "page.html", f"{options.run} on {folder.name}", stamps, thumbnails, probs, preds)
+        title = f"{options.run} on {folder.name}"
+        predictions.write_page(out / "page.html", title, stamps, thumbnails, probs, preds, stored.thresholds)
     print(*stamps, f"stored: {out}", sep="\n")
     return _print_left_out(folder, [finding for finding in findings if finding.severity == "error"])
 

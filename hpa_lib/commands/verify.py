@@ -11,6 +11,7 @@ from hpa_lib.reporting import verification
 from hpa_lib.running import plan, runner
 
 SHOWN = 3  # values of one file that do not follow
+MADE_BY = {"thresholds": "05", "ensemble": "06"}  # decision -> notebook
 WIDTH = 60  # characters of a stored text
 
 
@@ -27,9 +28,13 @@ def verify(options: argparse.Namespace) -> int:
         finished, stopped = _run_again(out, copy, parameters)
         differing, num_values, num_files = verification.compare(out, copy, finished)
     found += stopped + differing
-    _print(found)
+    newer = verification.find_newer(out, found) if found else ""
+    _print([] if newer else found)
     for note in [*notes, *([] if "07" in parameters else ["the report: there is none"])]:
         print(f"not verified: {note}")
+    if newer:
+        print(f"the report is older than {newer}: run hpa report {out}, then verify again")
+        return 1
     if found:
         files = len({mismatch.file for mismatch in found})
         print(f"{len(found):,} values in {files} files do not follow from the stored probabilities and decisions")
@@ -61,7 +66,11 @@ def _print(found: list[verification.Mismatch]) -> None:
     seen = Counter()
     for file, row, column, stored, recomputed in found:
         seen[file] += 1
-        if seen[file] <= SHOWN:
+        if seen[file] > SHOWN:
+            continue
+        if column.startswith("runs.") and stored and recomputed:  # digests of their probabilities
+            print(f"{file}: the probabilities of {column[5:]} have changed since notebook {MADE_BY[Path(file).stem]}")
+        else:
             place = ", ".join(part for part in (row, column) if part)
             print(f"{file}: {place}: stored {_shorten(stored, recomputed)}, recomputed {_shorten(recomputed, stored)}")
     for file, number in seen.items():

@@ -22,10 +22,10 @@ from hpa_lib.data.kaggle import Finding
 
 NAME = re.compile(rf"(.+)_({'|'.join(atlas.CHANNELS)})\.png")
 REMEDIES = {
-    "missing": "download the data again or go on without this image; 'rgb' needs the files of red, green and blue, "
+    "missing": "add the missing files or go on without this image; 'rgb' needs the files of red, green and blue, "
     "'rgby' and 'rgb_merge' those of yellow too",
     "link": "fetch the file it names (`git annex get`, `dvc pull`, `datalad get`), or go on without this image",
-    "damaged": "download it again, or go on without this image",
+    "damaged": "copy, download or export it again, or go on without this image",
     "form": "export each channel as its own 8-bit grey PNG, or go on without this image",
     "shape": "export the four channels alike, or go on without this image",
     "kept": "nothing to do: kept",
@@ -81,12 +81,18 @@ def list_ids(folder: Path) -> list[str]:
     Raises:
         ValueError: there is no such file; the sentence says what is there in its place.
     """
-    ids = {match[1] for match in map(NAME.fullmatch, kaggle.list_files(folder)) if match}
+    ids = _match_ids(folder)
     if not ids:
-        found, remedy = layout.explain_part(folder.parent, folder.name) or ("", "name the folder that holds them")
+        inside = [folder / part for part in ("test", "train") if _match_ids(folder / part)]
+        usual = ("", f"name {inside[0]}, which does" if inside else "name the folder that holds them")
+        found, remedy = layout.explain_part(folder.parent, folder.name) or usual
         problem = "holds no images of the form <Id>_red.png, <Id>_green.png, <Id>_blue.png, <Id>_yellow.png"
         raise ValueError(f"{folder} {problem}{', but ' + found if found else ''}: {remedy}")
     return sorted(ids)
+
+
+def _match_ids(folder: Path) -> set[str]:
+    return {match[1] for match in map(NAME.fullmatch, kaggle.list_files(folder)) if match}
 
 
 def read_images(
@@ -174,6 +180,8 @@ def read_foreign(path: Path, color: str = "") -> np.ndarray:
     if data.startswith((b"II", b"MM")):
         _check_tiff(data)
     elif not is_jpeg:
+        if data and not data.startswith(png.SIGNATURE):
+            raise ValueError("is no PNG, TIFF or JPEG: export it again as one of them")
         png.read_header(data)
     elif _count_jpeg_planes(data) == 4:
         raise ValueError("is a CMYK file, made for print: save it as grey or RGB")

@@ -85,7 +85,8 @@ def import_folder(
     source, out = Path(source), Path(out)
     _check_place(source, out)
     images, findings, notes = layout.find_images(source, pattern, layout.read_channel_names(channels))
-    targets, groups, found = read_label_table(labels, label_column, group_column, images) if labels else ({}, {}, [])
+    known = images.keys() | {finding.drop_id for finding in findings}  # an incomplete image has its finding already
+    targets, groups, found = read_label_table(labels, label_column, group_column, known) if labels else ({}, {}, [])
     jobs = [
         Job("train" if image_id in targets else "test", image_id, files, "{channel}" not in pattern)
         for image_id, files in images.items()
@@ -155,7 +156,12 @@ def read_label_table(
     path = Path(path)
     if not csv_rows.is_there(path):
         raise ValueError(f"{path} is not there: name the table of the labels")
-    rows, traits = csv_rows.read_rows(path, column)
+    try:
+        rows, traits = csv_rows.read_rows(path, column)
+    except ValueError as error:
+        remedy = "name the column of the labels with --label-column"
+        is_other = f"no column {column!r}" in str(error)
+        raise ValueError(str(error).replace(f"it must be Id,{column}", remedy) if is_other else error) from None
     problem = "has more or fewer cells than the header"
     findings = [Finding(f"{path.name} line {line}", problem, "quote a cell with commas") for line, *_ in traits.ragged]
     targets = {}
@@ -166,7 +172,7 @@ def read_label_table(
         except ValueError as error:
             problem = str(error).rsplit(": ", 1)
         if image_id not in ids:
-            problem = "no complete image has this Id", "correct the Id or the pattern, or take the row out"
+            problem = "no image has this Id", "correct the Id or the pattern, or take the row out"
         elif targets.get(image_id, target) != target:
             problem = "an earlier row of this Id has other labels", "find out which is true and keep that one"
         if problem:

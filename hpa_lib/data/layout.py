@@ -4,6 +4,7 @@
 """
 
 import re
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,29 +18,20 @@ PATTERN = "{id}_{channel}"  # of file names; HPA's <plate>_<well>_<site>_<colour
 OTHER_PATTERNS = (PATTERN, "{id}-{channel}", "{id}.{channel}", "{id}{channel}", "{channel}_{id}")
 PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 CHANNEL = r"_(red|green|blue|yellow)"
-FORMS = (  # a file name, and what to do with such files; {name} and {stem} are the first one's
+IMPORT = "use `hpa import {source} NEW{labels}`"  # an import leaves the files as they are
+FORMS = (  # a file name, and what to do with such files
     (rf".+{CHANNEL}\.png", "the Ids of the table are not those of the files: use the table that belongs to them"),
     (
         rf"(?i).+{CHANNEL}\.png",
         "rename the files: they must end in _red.png, _green.png, _blue.png and _yellow.png, in lower case",
     ),
+    (rf"(?i).+{CHANNEL}\.(jpe?g|tiff?)", f"{IMPORT}, with --scale for 16 bits (docs/own_data.md)"),
     (
-        rf"(?i).+{CHANNEL}\.(jpe?g|tiff?|bmp|webp|gif)",
-        "write each as a grey PNG of its brightest plane, in Python: "
-        'cv2.imwrite("{stem}.png", cv2.imread("{name}").max(axis=2))',
+        r"(?i).+\.(png|jpe?g|tiff?)",
+        f"{IMPORT} with a --pattern of their names ('{{{{id}}}}' alone for colour files), with --scale for 16 bits "
+        "(docs/own_data.md, also for four channels in one file)",
     ),
-    (
-        r"(?i).+\.(png|tiff?|webp)",
-        "if each file holds all channels of an image, split it into four, in Python: "
-        'for color, plane in zip(("blue", "green", "red", "yellow"), '
-        'cv2.split(cv2.imread("{name}", cv2.IMREAD_UNCHANGED))): cv2.imwrite(f"{stem}_{{color}}.png", plane)',
-    ),
-    (
-        r"(?i).+\.(jpe?g|bmp|gif)",
-        "if each file shows red, green and blue of an image, split it, in Python: "
-        'for color, plane in zip(("blue", "green", "red"), cv2.split(cv2.imread("{name}"))): '
-        'cv2.imwrite(f"{stem}_{{color}}.png", plane)',
-    ),
+    (r"(?i).+\.(bmp|webp|gif)", f"save them as PNG, then {IMPORT} (docs/own_data.md)"),
 )
 
 
@@ -53,7 +45,9 @@ def explain_part(folder: Path, part: str) -> tuple[str, str] | None:
     for pattern, remedy in FORMS:
         found = sorted(name for name in files if re.fullmatch(pattern, name))
         if found:
-            remedy = remedy.format(name=found[0], stem=Path(found[0]).stem)
+            is_labelled = part == "train" and (folder / "train.csv").is_file()
+            labels = f" --labels {shlex.quote(str(folder / 'train.csv'))} --label-column Target" if is_labelled else ""
+            remedy = remedy.format(source=shlex.quote(str(folder / part)), labels=labels)
             return f"{len(found):,} files such as {found[0]} are there", remedy
     for suffix in PACKED:
         if (folder / f"{part}{suffix}").is_file():
@@ -68,6 +62,10 @@ def find_elsewhere(folder: Path, name: str) -> tuple[str, str] | None:
         return f"{same[0]} is there", f"rename it to {name}"
     deeper = sorted([*folder.glob(f"*/{name}"), *folder.glob(f"*/*/{name}")])
     deeper = [path for path in deeper if path.is_file() or next(path.glob("*.png"), None)]
+    images = [entry for entry in kaggle.list_files(folder) if entry.lower().endswith(SUFFIXES)]
+    if not deeper and images and name == "train.csv":
+        remedy = f"for your own images {IMPORT.format(source=shlex.quote(str(folder)), labels='')} (docs/own_data.md)"
+        return f"{len(images):,} images such as {min(images)} are there", remedy
     if not deeper:
         return None
     inside = deeper[0].relative_to(folder)

@@ -26,6 +26,7 @@ MADE = {  # notebook -> what it makes, as far as it is compared
         *("report/tables/*", "report/report.md", "report.html"),
     ),
 }
+REPORTED = ("tables/localisation.csv", "runs/*/result.json", "runs/*/history.csv")  # given, and shown in the report
 DIGEST = "thresholds_digest"  # of bytes; the thresholds themselves are compared
 NUMBER = re.compile(r"-?\d+\.\d+(e[+-]\d+)?|-?\d+e-\d+")
 VARYING = re.compile(r'base64,[^"]*|this page by [^.]*')  # in the page: pictures, and the commit of the code
@@ -150,6 +151,16 @@ def compare(out: Path, copy: Path, numbers: Iterable[str]) -> tuple[list[Mismatc
                 found.append(Mismatch(name, row, column, *pair))
         num_values += len(made)
     return found, num_values, len(names)
+
+
+def find_newer(out: Path, found: Iterable[Mismatch]) -> str:
+    """The input of the report that was made after it, where only files of the report differ; else ``""``."""
+    page, files = out / "report.html", {Path(mismatch.file) for mismatch in found}
+    if not page.is_file() or not all(any(map(file.match, MADE["07"])) for file in files):
+        return ""
+    inputs = [path for pattern in REPORTED for path in out.glob(pattern)]
+    newer = [path for path in inputs if path.stat().st_mtime_ns > page.stat().st_mtime_ns]
+    return newer[0].relative_to(out).as_posix() if newer else ""
 
 
 def _is_same(stored, made) -> bool:

@@ -306,13 +306,15 @@ def load(out: str | Path, run: str) -> Loaded:
         preds = thresholds.apply(probs, stored.thresholds, stored.fill_empty)
 
     Raises:
-        ValueError: no such run, or one that holds probabilities alone.
+        ValueError: no such run, or one without a network, such as those of notebook 01b.
         store.MissingInput: the run set has no finished run.
     """
     out = paths.find_out(out)
     store.choose_runs(out, run)
     path, record = store.run_folder(out, run) / "model.keras", store.load_json(out, f"runs/{run}/result.json")
     if not path.exists():
-        raise ValueError(f"run '{run}' in {out} holds probabilities but no network: it was not trained here")
+        networks = [name for name in store.list_runs(out) if (store.run_folder(out, name) / "model.keras").exists()]
+        remedy = f"use {' or '.join(networks)}" if networks else "train one with notebook 02, 03 or 04"
+        raise ValueError(f"run '{run}' in {out} has no network, and only networks predict new images: {remedy}")
     how = (*thresholds.load(out, run), record["channels"], record["image_size"], record["tta"])
     return Loaded(keras.models.load_model(path), *how)

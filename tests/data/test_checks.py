@@ -1,14 +1,17 @@
 """All that can be wrong with a data folder: one sentence each, and what is left of the folder."""
 
+import re
+import shlex
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
-from hpa_lib import __main__, atlas, store
-from hpa_lib.data import cache, checks, kaggle, layout, png
+from hpa_lib import __main__, atlas, paths, store
+from hpa_lib.data import cache, checks, image_files, kaggle, layout, png
 from hpa_lib.decisions import submission
 
 HEADER = "Id,Target\n"
@@ -551,8 +554,12 @@ LAYOUTS = {
         "files such as train-0000_blue.PNG",
         "rename the files",
     ),
-    "upper colour": (lambda data: rename_all(data, "_", "_G"), "files such as train-0000_Gblue.png", "split it into"),
-    "jpeg": (lambda data: rename_all(data, ".png", ".jpg"), "24 files such as train-0000_blue.jpg", "grey PNG of its"),
+    "upper colour": (
+        lambda data: rename_all(data, "_", "_G"),
+        "files such as train-0000_Gblue.png",
+        "with a --pattern",
+    ),
+    "jpeg": (lambda data: rename_all(data, ".png", ".jpg"), "24 files such as train-0000_blue.jpg", "use `hpa import"),
     "other ids": (lambda data: rename_all(data, "train-", "x-"), "24 files such as x-0000_blue.png", "the Ids of the"),
     "nested": (nest, "the folder train/train/ is there", "move what it holds one folder up"),
     "tar": (pack_away, "train.tar.gz is there", "unpack it with its own program"),
@@ -582,33 +589,68 @@ def test_a_data_folder_further_down_is_named(tiny_dataset, tmp_path):
     assert findings["remedy"].iloc[0] == f"point DATA at {data}"
 
 
-def test_the_advice_for_painted_jpegs_and_for_one_rgba_file_works(tiny_dataset, monkeypatch):
+def follow(remedy, new, *options):
+    """Run the command that a remedy names."""
+    command = shlex.split(remedy.split("`")[1].replace("NEW", str(new)))
+    assert __main__.main([*command[1:], *options]) == 0
+    return cv2.merge([cv2.imread(str(new / "train" / f"train-0000_{color}.png"), 0) for color in atlas.CHANNELS])
+
+
+def test_the_advice_for_painted_jpegs_and_for_files_of_all_channels_works(tiny_dataset, tmp_path, monkeypatch):
     data = tiny_dataset(images=1, test_images=0)
     before = cache.read_image(data, "train", "train-0000", 32)
-    rgba = cv2.merge([before[..., channel_number] for channel_number in (2, 1, 0, 3)])  # as OpenCV orders it
+    bgra = cv2.merge([before[..., channel_number] for channel_number in (2, 1, 0, 3)])  # as OpenCV orders it
     for path in (data / "train").iterdir():
         path.unlink()
     monkeypatch.chdir(data / "train")
-    assert cv2.imwrite("train-0000.png", rgba)
-    exec(layout.explain_part(data, "train")[1].split("in Python: ")[1], {"cv2": cv2})
+    assert cv2.imwrite("train-0000.png", bgra)
+    assert "use `hpa import " in layout.explain_part(data, "train")[1]
+    page = (paths.PROJECT / "docs" / "own_data.md").read_text(encoding="utf-8")
+    (split,) = re.findall(r"^for name in .+\n(?:    .+\n)+", page, re.MULTILINE)
+    exec(split, {"cv2": cv2, "Path": Path, "folder": Path()})
     np.testing.assert_array_equal(cache.read_image(data, "train", "train-0000", 32), before)
 
     smooth = cv2.GaussianBlur(before, (0, 0), 4)
+    Path("train-0000.png").unlink()
     for number, color in enumerate(atlas.CHANNELS):
         channel(data, "train-0000", color).unlink()
         paint = np.zeros((32, 32, 3), np.uint8)
         paint[..., {"red": [2], "green": [1], "blue": [0], "yellow": [1, 2]}[color]] = smooth[..., number, None]
         assert cv2.imwrite(f"train-0000_{color}.jpg", paint, [cv2.IMWRITE_JPEG_QUALITY, 100])
-    remedy = layout.explain_part(data, "train")[1].split("in Python: ")[1]
+    made = follow(layout.explain_part(data, "train")[1], tmp_path / "new")
+    assert np.abs(made.astype(int) - smooth).max() <= 12
+
+
+def test_the_advice_for_12_bit_tiffs_keeps_their_values(tiny_dataset, tmp_path):
+    data = tiny_dataset(images=1, test_images=0)
+    before = cache.read_image(data, "train", "train-0000", 32)
     for color in atlas.CHANNELS:
-        exec(remedy.replace("_blue", f"_{color}"), {"cv2": cv2})
-    assert np.abs(cache.read_image(data, "train", "train-0000", 32).astype(int) - smooth).max() <= 12
+        path = channel(data, "train-0000", color)
+        assert cv2.imwrite(str(path.with_suffix(".tif")), cv2.imread(str(path), 0).astype(np.uint16) * 16)
+        path.unlink()
+    remedy = layout.explain_part(data, "train")[1]
+    assert "with --scale for 16 bits" in remedy
+    made = follow(remedy, tmp_path / "new", "--scale", "0:4080")
+    np.testing.assert_array_equal(made, before)
+
+
+def test_images_without_a_table_are_told_of_the_import(tiny_dataset):
+    folder = tiny_dataset() / "train"
+    finding = checks.check(folder, progress=False).iloc[0]
+    assert finding["problem"] == "is not there, but 24 images such as train-0000_blue.png are there"
+    assert finding["remedy"] == f"for your own images use `hpa import {folder} NEW` (docs/own_data.md)"
+
+
+def test_the_folder_of_an_import_is_told_its_folder_of_images(tiny_dataset):
+    data = tiny_dataset()
+    with pytest.raises(ValueError, match=re.escape(f"name {data / 'test'}, which does")):
+        image_files.list_ids(data)
 
 
 def test_test_images_in_another_form_are_an_error_not_a_note(tiny_dataset):
     data = tiny_dataset()
     rename_all(data, ".png", ".jpg", "test")
-    assert "grey PNG of its brightest plane" in one_finding(data)["remedy"]
+    assert f"use `hpa import {data / 'test'} NEW`" in one_finding(data)["remedy"]
     findings = checks.check(data, progress=False)
     assert len(checks.select(data, findings, "drop")[2]) == 0
 

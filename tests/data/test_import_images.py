@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 
 import cv2
 import numpy as np
@@ -252,7 +253,7 @@ BAD_FILES = {
     "cut off": lambda: as_bytes(GREY, format="png")[:-20],
     "is damaged and cannot be decoded": lambda: as_bytes(GREY, format="jpeg")[:500],
     "empty": lambda: b"",
-    "not a PNG": lambda: b"Id,Target",
+    "no PNG, TIFF or JPEG": lambda: b"Id,Target",
     "16 x 16 and 32 x 32 pixels": lambda: as_tiff(noise(1, 16)),
 }
 
@@ -363,11 +364,30 @@ def test_label_rows_that_cannot_be_used_are_listed_and_never_guessed(source, tak
     assert len(told) == 5 and sum("line" in row for row in told) == 5
     assert any("line 2" in row and "among the 28, 'Vesicles'" in row for row in told)
     assert any("line 4" in row and "an earlier row of this Id has other labels" in row for row in told)
-    assert any("'b7'" in row and "no complete image has this Id" in row for row in told)
+    assert any("'b7'" in row and "no image has this Id" in row for row in told)
     assert any("line 8" in row and "label '28'" in row for row in told)
     assert any("line 9" in row and "more or fewer cells" in row for row in told)
     assert pd.read_csv(out / "train.csv", dtype=str).values.tolist() == [["a3", "25"]]
     assert kaggle.read_sample_submission(out / "sample_submission.csv").tolist() == ["a5", "a6"]
+
+
+def test_an_image_with_a_finding_is_not_reported_again_for_its_label_row(source, take):
+    (source / "a1_green.tif").unlink()
+    result, _ = take(labels=write_labels(source, "Id,Location\na1,Cytosol\na2,Cytosol\n"))
+    assert findings_of(result) == ["a1_blue.tif: green missing of a1: add the file, or take the others out"]
+
+
+@pytest.mark.parametrize(
+    ("name", "question"),
+    [
+        ("Nucleolus", "did you mean Nucleoli or Nucleoplasm? use"),
+        ("Mitochondrion", "did you mean Mitochondria? use"),
+        ("Vesicles", "'Vesicles': use"),
+    ],
+)
+def test_the_nearest_names_are_asked_for(name, question):
+    with pytest.raises(ValueError, match=re.escape(question)):
+        atlas.parse_locations(name)
 
 
 def test_strict_writes_no_table_with_any_finding(source, take):
@@ -386,7 +406,7 @@ def test_wrong_table_or_columns_are_refused(source, take, tmp_path):
     labels = write_labels(source, "Id,Location\na1,Cytosol\n")
     with pytest.raises(ValueError, match="no column 'plate'"):
         take(labels=labels, group_column="plate")
-    with pytest.raises(ValueError, match="no column 'Main location'"):
+    with pytest.raises(ValueError, match="no column 'Main location' .*: name the column of the labels with --label"):
         take(labels=labels, label_column="Main location")
 
 
@@ -409,7 +429,10 @@ def test_the_command_prints_findings_and_what_is_next(source, tmp_path, capsys):
     assert "1 images with labels, 4 without; 5 of them written now" in printed
     assert f"next: hpa check {tmp_path / 'out'}" in printed
     assert __main__.main(arguments) == 0
-    assert "no labels" in capsys.readouterr().out
+    assert f"no labels: next: hpa predict RUN {tmp_path / 'out' / 'test'} NEW" in capsys.readouterr().out
+    assert __main__.main([*arguments, "--labels", str(labels), "--strict"]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"refused: no table was written because of 1 findings in {tmp_path / 'out' / 'import_findings.csv'}"
     assert __main__.main([*arguments, "--scale", "x"]) == 2
 
 

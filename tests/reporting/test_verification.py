@@ -1,5 +1,6 @@
 """``hpa verify`` on fake runs: what follows is silent, and each kind of changed value is named."""
 
+import os
 import shutil
 
 import fake_runs
@@ -107,7 +108,9 @@ def test_changed_probabilities_and_missing_data(handed_in, capsys):
     store.save_probs(handed_in, RUN, "val", ids, np.clip(probs + 0.3 * store.load_truth(handed_in, ids)[0], 0, 1))
     code, told = verify(capsys, handed_in)
     assert code == 1 and f"runs/{RUN}/result.json: val_macro_ap (of probs_val.npz): stored " in told
-    assert "\ntables/thresholds.csv: line " in told and f"\ndecisions/thresholds.json: runs.{RUN}: stored " in told
+    assert "\ntables/thresholds.csv: line " in told and ": stored " in told
+    assert f"\ndecisions/thresholds.json: the probabilities of {RUN} have changed since notebook 05\n" in told
+    assert f"\ndecisions/ensemble.json: the probabilities of {RUN} have changed since notebook 06\n" in told
     for what in ("the Ids of submission.csv", "scores of test images", "the report"):
         assert f"\nnot verified: {what}" in told
     assert "test_scores" not in told and "report" not in told.partition("not verified: the report")[0]
@@ -118,6 +121,32 @@ def test_a_notebook_that_stops_is_a_finding(handed_in, capsys):
     (handed_in / "runs" / RUN / "probs_holdout.npz").write_bytes(b"no array")
     code, told = verify(capsys, handed_in)
     assert code == 1 and "05_threshold_tuning.ipynb: load-probs: stored results, recomputed " in told
+
+
+@pytest.mark.slow
+def test_a_report_older_than_what_notebook_08_made_is_told_so(handed_in, capsys):
+    row = {"run": RUN, "digest": store.digest_runs(handed_in, [RUN])[RUN], "images": 3}
+    table = pd.DataFrame([row | {"method": "Grad-CAM", "verdict": "on the structure"}])
+    store.save_table(handed_in, "tables/localisation.csv", table)
+    code, told = verify(capsys, handed_in)
+    assert code == 1 and ": stored " not in told and "do not follow" not in told
+    last = f"the report is older than tables/localisation.csv: run hpa report {handed_in}, then verify again"
+    assert told.splitlines()[-1] == last
+
+
+def test_only_a_report_that_differs_alone_is_called_old(tmp_path):
+    def mismatch(file):
+        return verification.Mismatch(file, "", "", "1", "2")
+
+    for name in ("report.html", "tables/localisation.csv", "tables/ensemble.csv", "tables/report_x.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    os.utime(tmp_path / "report.html", (1, 1))
+    report = [mismatch("report.html"), mismatch("tables/report_x.csv")]
+    assert verification.find_newer(tmp_path, report) == "tables/localisation.csv"
+    assert verification.find_newer(tmp_path, [*report, mismatch("tables/ensemble.csv")]) == ""
+    os.utime(tmp_path / "tables" / "localisation.csv", (1, 1))
+    assert verification.find_newer(tmp_path, report) == ""
 
 
 def test_a_score_of_a_run_follows_from_its_history_and_its_probabilities(tmp_path):

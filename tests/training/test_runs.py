@@ -1,6 +1,7 @@
 """One run from its parameters to what is stored, the same in a script and in the notebooks."""
 
 import re
+import shutil
 
 import cv2
 import nbformat
@@ -71,8 +72,12 @@ def test_a_stored_run_is_loaded_with_its_thresholds(run_set):
     np.testing.assert_allclose(runs.load(run_set, "mine").thresholds, tuned["mine"]["exact"])
     with pytest.raises(ValueError, match="no finished run 'yours' in .*: use one of mine"):
         runs.load(run_set, "yours")
+    shutil.copytree(run_set / "runs" / "mine", run_set / "runs" / "other")
     (run_set / "runs" / "mine" / "model.keras").unlink()
-    with pytest.raises(ValueError, match="holds probabilities but no network"):
+    with pytest.raises(ValueError, match="has no network, and only networks predict new images: use other$"):
+        runs.load(run_set, "mine")
+    (run_set / "runs" / "other" / "model.keras").unlink()
+    with pytest.raises(ValueError, match="has no network, .*: train one with"):
         runs.load(run_set, "mine")
 
 
@@ -102,6 +107,7 @@ def test_new_images_get_the_runs_own_numbers(run_set, tmp_path, capsys):
     assert __main__.main(command) == 1
     told = capsys.readouterr().out
     assert f"left out: {images}/test-0001_blue.png: " in told and "small_*.png: 16 x 16 pixels, less than" in told
+    assert "download it again" not in told and "download the data" not in told
     np.testing.assert_allclose(store.load_table(to, "probs.csv").iloc[:, 1:], np.delete(probs, 1, 0), atol=1e-5)
     assert set(store.load_table(to, "findings.csv")["Id"]) == {"test-0001", "small"}
     assert not (to / "page.html").exists()  # that of the earlier call would show other images
