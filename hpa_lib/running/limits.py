@@ -17,7 +17,8 @@ class OverLimit(KeyboardInterrupt):
 def signals_as_interrupt() -> Iterator[None]:
     """SIGTERM, which batch systems send before they kill, and a closed terminal end the run as tidily as Ctrl-C.
 
-    A second signal is ignored: the first one's tidying up takes a second or two, and must not be stopped half-way.
+    Further signals are ignored until the process has ended: the first one's tidying up takes a second or two, and must
+    not be stopped half-way.
     """
     hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
 
@@ -35,7 +36,8 @@ def signals_as_interrupt() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == interrupt:
+                signal.signal(number, handler)
 
 
 @contextlib.contextmanager
