@@ -12,10 +12,10 @@ start() {
         echo "$settings is there: this machine has a SLURM of its own" >&2
         exit 1
     fi
-    command -v slurmctld >/dev/null || {
-        apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge
-    } >&2
+    command -v slurmctld >/dev/null || install_packages >&2 || {
+        echo "Debian's packages slurm-wlm and munge cannot be installed here" >&2
+        exit 3
+    }
     mkdir -p "$folder"/{controller,node} /run/munge
     chown munge: /run/munge
     write_settings >"$settings"
@@ -29,6 +29,10 @@ start() {
     echo "the node is not idle after 30 s: see $folder/*.log" >&2
     stop
     exit 1
+}
+
+install_packages() {
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge
 }
 
 write_settings() {

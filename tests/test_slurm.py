@@ -36,7 +36,10 @@ def slurm(tmp_path):
     if not hasattr(os, "geteuid") or os.geteuid() != 0 or not is_possible:
         pytest.skip("SLURM's daemons need root, and Debian's packages to be installed or apt-get")
     pytest.importorskip("snakemake_executor_plugin_slurm", reason="Snakemake's SLURM plugin is missing: make slurm")
-    subprocess.run(["bash", SCRIPT, "start", tmp_path / "slurm"], check=True, timeout=500)
+    started = subprocess.run(["bash", SCRIPT, "start", tmp_path / "slurm"], timeout=900)
+    if started.returncode == 3:
+        pytest.skip("Debian's packages of SLURM cannot be installed here")
+    assert started.returncode == 0
     yield
     subprocess.run(["bash", SCRIPT, "stop", tmp_path / "slurm"], check=True)
 
