@@ -1,7 +1,5 @@
 """Throw-away notebooks 00 to 08 and a grid file for them: the parameters and results of the real ones, in no time."""
 
-import json
-
 import nbformat
 import yaml
 from throwaway import write_notebook
@@ -18,7 +16,7 @@ def write(name, text):
     path.write_text(text)
 
 """
-DATASET = {"path": "nowhere", "data_hash": "0", "test_images": 0, "synthetic": True}
+DATASET = {"data_hash": "0", "test_images": 0, "synthetic": True}
 TRAINING = """\
 name = "-".join([NETWORK, CHANNELS, RECIPE, *[f"fold{FOLD}"][: FOLD > 0]])
 with open(Path(OUT) / "started.txt", "a") as started:
@@ -28,7 +26,7 @@ write(f"runs/{name}/result.json", json.dumps({"run": name, "epochs": EPOCHS, "le
 READ_RUNS = "results = [(Path(OUT) / f'runs/{run}/result.json').read_text() for run in RUNS.split(',')]\n"
 CODE = {  # number -> what the throw-away notebook does
     "00": "write('data/split.csv', f'Id,Target,group,fold,{NUM_FOLDS}')\n"
-    f"write('data/dataset.json', '{json.dumps(DATASET)}')",
+    f"write('data/dataset.json', json.dumps({DATASET!r} | {{'path': DATA}}))",
     "01": "write('tables/eda_baselines.csv', 'name')",
     "02": TRAINING.replace("NETWORK", "'densenet'"),
     "03": TRAINING.replace("NETWORK", "'resnet18'"),
