@@ -28,7 +28,8 @@ def start(options: argparse.Namespace) -> int:
     steps = grid.make_steps(options.grid, folder)
     out = Path(steps[0].parameters["OUT"])
     _check(options, folder, out)
-    print(f"{options.grid}: {sum(bool(step.run) for step in steps)} runs, {len(steps)} notebooks, run set {out}")
+    runs = sum(bool(step.run) for step in steps)
+    print(f"{options.grid}: {runs} runs, {len(steps)} notebooks, run set {out}", flush=True)
     command = _snakemake(options, folder.resolve(), out) + _force(steps, out)
     if options.dry_run:
         return subprocess.run(command).returncode
