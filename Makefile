@@ -37,10 +37,10 @@ grid: $(WORKFLOW)  ## a small grid of runs under Snakemake (workflow/README.md),
 	$(BIN)/hpa grid workflow/grid.yml
 
 test: $(STAMP)  ## the fast tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 slow: $(STAMP)  ## the slow tests: the whole chain of notebooks on a tiny data set
-	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m slow
 
 lab: $(STAMP)  ## JupyterLab in notebooks/
 	cd notebooks && ../$(BIN)/jupyter lab
