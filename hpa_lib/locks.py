@@ -93,6 +93,11 @@ def step(out: Path, notebook: str, run: str = "") -> Iterator[None]:
         yield
 
 
+def workflow(out: Path) -> contextlib.AbstractContextManager:
+    """Hold a run set against a second workflow on it, and against what must not fall between two jobs of one."""
+    return lock(Path(out) / ".grid.lock", f"the workflow of {out}")
+
+
 def list_locks(out: Path) -> list[Path]:
     """The locks of all steps that a run set has seen, held or not."""
     return [*Path(out).glob("notebooks/.*.lock"), *Path(out).glob("runs/.*.lock")]

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from throwaway import load_records
 from throwaway_study import write_grid, write_study
 
 from hpa_lib import locks, paths
-from hpa_lib.running import records
 
 pytestmark = [
     pytest.mark.workflow,
@@ -129,7 +129,7 @@ def test_a_run_that_fails_stops_what_follows_it_and_nothing_else(tmp_path, out):
     assert text.splitlines()[-1].startswith(
         "hpa: 1 of 9 steps were stopped, first 03_resnet18-rgby-study (failed): AssertionError: not ready"
     )
-    done = {record["step"] for record in records.load_all(out) if record["status"] == "done"}
+    done = {record["step"] for record in load_records(out) if record["status"] == "done"}
     assert done == {
         "00_data",
         "01_eda",
@@ -171,7 +171,7 @@ def test_a_signal_ends_the_running_notebooks_tidily(tmp_path, out, number):
     code, _, text = finish(process)
     assert code == 130 and text.splitlines()[-1] == "hpa: interrupted", text
     assert processes_of(tmp_path) == []
-    stopped = [record for record in records.load_all(out) if record["run"]]
+    stopped = [record for record in load_records(out) if record["run"]]
     assert [record["status"] for record in stopped] == ["interrupted", "interrupted"]
     assert nbformat.read(out / "notebooks" / f"{stopped[0]['step']}.ipynb", as_version=4).cells[-1].outputs
 
@@ -203,7 +203,7 @@ def test_what_hpa_run_made_otherwise_since_runs_again(tmp_path, out):
     write_grid(folder, epochs=5)
     code, jobs, text = finish(start(grid))
     assert (code, jobs) == (0, {"train_densenet": 2, "train_resnet18": 2} | AFTER_TRAINING), text
-    assert all(record["parameters"]["EPOCHS"] == 5 for record in records.load_all(folder / "out") if record["run"])
+    assert all(record["parameters"]["EPOCHS"] == 5 for record in load_records(folder / "out") if record["run"])
     one = ["--only", "02_densenet-rgby-study", "-p", "LEARNING_RATE", "0.5", "-p", "RUN", "densenet-rgby-study"]
     subprocess.run([*command, *one], check=True, cwd=paths.PROJECT, capture_output=True)
     assert finish(start(grid, "--dry-run"))[1] == {"train_densenet": 1} | AFTER_TRAINING

@@ -1,5 +1,6 @@
 """Tiny notebooks for the runner's tests."""
 
+import json
 from pathlib import Path
 
 import nbformat
@@ -27,3 +28,8 @@ def write_notebook(path: Path, *sources: str, parameters: str | None = PARAMETER
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
     return path
+
+
+def load_records(out: Path) -> list[dict]:
+    """The records of all steps of a run set."""
+    return [json.loads(path.read_text()) for path in sorted(out.glob("notebooks/*.json"))]

@@ -17,7 +17,7 @@ def clean(options: argparse.Namespace) -> int:
     if not options.yes:
         print(f"{total:>10}  in all" + ("; nothing is deleted without --yes" if found else ": nothing to delete"))
         return 0
-    with locks.lock(out / ".grid.lock", f"the workflow of {out}"), locks.step(out, locks.DATA):  # no step is running
+    with locks.workflow(out), locks.step(out, locks.DATA):  # no step is running
         for _, path, _ in leftovers.find(out):
             leftovers.remove(path)
     print(f"{total:>10}  deleted")

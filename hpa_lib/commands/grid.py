@@ -33,7 +33,7 @@ def start(options: argparse.Namespace) -> int:
     command = _snakemake(options, folder.resolve(), out) + _force(steps, out)
     if options.dry_run:
         return subprocess.run(command).returncode
-    with locks.lock(out / ".grid.lock", f"the workflow of {out}"), limits.signals_as_interrupt():
+    with locks.workflow(out), limits.signals_as_interrupt():
         if options.executor == "slurm":
             _refuse_queued(out)
         locks.refuse_held(locks.path_of(out, step.notebook.stem, step.run) for step in steps)
@@ -137,7 +137,7 @@ def _explain(code: int, steps: list[plan.Step], out: Path) -> str:
     stopped = [record for step in steps if (record := records.load(out, step.name)) and record["status"] != "done"]
     if not stopped:
         return f"Snakemake ended with exit code {code}: its own words are above"
-    first, error = stopped[0], stopped[0]["error"] or {"name": "Interrupted", "message": "its process was killed"}
+    first, error = stopped[0], records.error_of(stopped[0])
     return (
         f"{len(stopped)} of {len(steps)} steps were stopped, first {first['step']} ({first['status']}): "
         f"{error['name']}: {error['message']} (see {out}/notebooks/{first['step']}.ipynb)"

@@ -118,7 +118,7 @@ def _execute(steps: list[plan.Step], out: Path, options: argparse.Namespace) -> 
         if not options.end_with_parent:  # the job of a workflow, which says more at its end
             _print_results(out, has_report=any(step.notebook.name.startswith("07") for step in steps))
         return 0
-    error = stopped["error"] or {"cell": None, "name": "Interrupted", "message": "its process was killed"}
+    error = records.error_of(stopped)
     where = f"in cell {error['cell']}" if error["cell"] else "before its first cell"
     goes_on = stopped["status"] == "interrupted" or "was ended by" in error["message"]
     again = "goes on from the last finished epoch" if stopped["run"] else "runs it again"

@@ -173,10 +173,10 @@ def _lines(parameters: dict) -> dict:
 
 
 def trained_on(out: Path, step: plan.Step) -> list[str]:
-    """The digests of split and data that a training run is bound to; of other steps nothing."""
-    names = [name for name in ("data/split.csv", "data/dataset.json") if step.run and (Path(out) / name).exists()]
-    split = [store.split_digest(out)] if "data/split.csv" in names else []
-    return split + ([store.load_json(out, names[-1]).get("data_hash", "")] if "data/dataset.json" in names else [])
+    """The digests of split and data that a training run is bound to; nothing of other steps, or before notebook 00."""
+    if not step.run or not all((Path(out) / name).exists() for name in ("data/split.csv", "data/dataset.json")):
+        return []
+    return [store.split_digest(out), store.load_json(out, "data/dataset.json").get("data_hash", "")]
 
 
 def depends_on(step: plan.Step, earlier: Iterable[plan.Step]) -> list[str]:

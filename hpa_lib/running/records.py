@@ -27,12 +27,6 @@ def load(out: Path, step: str) -> dict | None:
     return None
 
 
-def load_all(out: Path) -> list[dict]:
-    """The records of all steps of a run set, in the order in which they were started."""
-    found = [load(out, path.stem) for path in sorted(Path(out).glob("notebooks/*.json"))]
-    return sorted((record for record in found if record), key=lambda record: record.get("started", ""))
-
-
 def begin(out: Path, step: plan.Step, profile: str) -> dict:
     """The record of a step that starts now, stored as ``running``: a killed process leaves it so."""
     record = {"step": step.name, "notebook": step.notebook.name, "run": step.run, "status": "running"}
@@ -47,6 +41,11 @@ def save(out: Path, record: dict) -> dict:
     """Store a record, and give it back."""
     store.save_json(out, f"notebooks/{record['step']}.json", record)
     return record
+
+
+def error_of(record: dict) -> dict:
+    """Name, message and cell of what stopped a step; a process that was killed could not store them."""
+    return record["error"] or {"name": "Interrupted", "message": "its process was killed", "cell": None}
 
 
 def expected_seconds(out: Path, steps: Sequence[plan.Step]) -> list[float | None]:

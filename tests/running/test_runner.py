@@ -7,9 +7,9 @@ import time
 
 import nbformat
 import pytest
-from throwaway import write_notebook
+from throwaway import load_records, write_notebook
 
-from hpa_lib.running import plan, records, runner
+from hpa_lib.running import plan, runner
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_second_run_replaces_its_steps_and_keeps_the_others(run, tmp_path):
     run(["1"], ["1 / 0"], ["3"])
     steps = [plan.Step("b", write_notebook(tmp_path / "notebooks" / "0_b.ipynb", "2"), {})]
     runner.run_plan(steps, tmp_path / "out")
-    assert {record["step"]: record["status"] for record in records.load_all(tmp_path / "out")} == {
+    assert {record["step"]: record["status"] for record in load_records(tmp_path / "out")} == {
         "a": "done",
         "b": "done",
     }
