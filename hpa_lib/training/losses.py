@@ -50,7 +50,7 @@ def soft_f1(labels, logits, class_weights):
     A class that is absent from the batch adds the constant 1 and has no gradient: without a positive its F1 is 0
     whatever the probabilities are. So it takes another loss beside this one, such as ``bce``, to push the
     probabilities of a rare class down. A smoothed F1, ``(2 TP + s) / (total + s)``, would do so, but beside ``bce``
-    and in batches of 16 it kept rare classes from being predicted (bench/README.md).
+    and in batches of 16 it kept rare classes from being predicted (docs/findings.md).
     """
     probs = ops.sigmoid(logits)
     true_positives = ops.sum(labels * probs, axis=0)  # (C,)

@@ -35,7 +35,7 @@ BEST = {  # the kit's, for few epochs: rare labels are sampled more often and we
     "ema": 0.98,
     "tta": 8,
 }
-RECIPES = {  # measured in bench/README.md
+RECIPES = {  # measured in docs/findings.md
     "own": {},
     "study": STUDY,
     "class_weights": STUDY | {"class_weights": "sqrt"},  # the study's one change
