@@ -4,7 +4,9 @@
 
 First, time and peak memory of ``hpa leaderboard --final`` on submissions of Kaggle's size. Then boards of twenty teams,
 on images drawn from a population on which each team's true macro F1 is known: of all pairs in which a team is truly
-better by .03 to .04, and of all in which it is by .03 or more, the share in which the better team's band is the lower.
+better by .03 to .04, and of all in which it is by .03 or more, the share in which the better team's band is the lower;
+the same for the plain ranking, in which each team has a place of its own. ``--out`` also stores these shares, as
+``leaderboard.csv``.
 """
 
 import argparse
@@ -13,12 +15,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from hpa_lib import provenance, store
 from hpa_lib.decisions import leaderboard, metrics, submission
 
 NUM_LABELS, TEAMS, POPULATION, BOARDS_EACH, DRAWS = 28, 20, 60_000, 20, 500
 MARGIN, NEAR = 0.03, 0.04
+WAYS = ("bands", "plain ranking")
 
 
 def draw_population(generator, size, teams):
@@ -52,11 +56,11 @@ def measure(folder, submissions, images):
 
 
 def simulate(boards, images, seed=1):
-    """How often the bands are wrong.
+    """How often the bands are wrong, and the plain ranking.
 
     Returns:
-        The share of pairs ``MARGIN`` to ``NEAR`` apart, of all pairs from ``MARGIN`` on, and of boards with any of
-        these; the mean number of bands.
+        Float (2, 4), a row for the bands and one for the ranking: the share of pairs ``MARGIN`` to ``NEAR`` apart, of
+        all pairs from ``MARGIN`` on, and of boards with any of these; the mean number of bands.
     """
     generator, wrong = np.random.default_rng(seed), []
     for board in range(boards):
@@ -66,11 +70,13 @@ def simulate(boards, images, seed=1):
             lead = true[:, None] - true
         rows = np.isin(np.arange(POPULATION), generator.choice(POPULATION, images, replace=False))
         part = leaderboard.make_part(labels, rows, DRAWS, seed=board)
-        scores, resampled = zip(*(leaderboard.score(part, team) for team in preds), strict=True)
-        bands = leaderboard.find_bands(np.array(scores), np.stack(resampled))
-        is_below = bands[:, None] > bands
+        scores, resampled = map(np.array, zip(*(leaderboard.score(part, team) for team in preds), strict=True))
         pairs = (lead >= MARGIN) & (lead < NEAR), lead >= MARGIN
-        wrong.append([*(is_below[pair].mean() for pair in pairs), is_below[pairs[1]].any(), bands.max()])
+        found = []
+        for places in (leaderboard.find_bands(scores, resampled), (-scores).argsort().argsort() + 1):
+            is_below = places[:, None] > places
+            found.append([*(is_below[pair].mean() for pair in pairs), is_below[pairs[1]].any(), places.max()])
+        wrong.append(found)
     return np.mean(wrong, axis=0)
 
 
@@ -80,16 +86,22 @@ def main():
     parser.add_argument("--images", type=int, default=11_702)
     parser.add_argument("--boards", type=int, default=200)
     parser.add_argument("--test-images", type=int, nargs="+", default=[400, 840, 3500])
+    parser.add_argument("--out", type=Path, help="a folder for leaderboard.csv")
     options = parser.parse_args()
     print(f"{'submissions':>12}{'images':>8}{'seconds':>9}{'peak MB':>9}")
     for submissions in (options.submissions // 10, options.submissions):
         with tempfile.TemporaryDirectory() as folder:
             seconds, peak = measure(Path(folder), submissions, options.images)
         print(f"{submissions:12}{options.images:8}{seconds:9.1f}{peak:9}", flush=True)
-    print(f"\n{'images':>8}{'bands':>7}{'wrong, .03 apart':>18}{'wrong, .03 and more':>21}{'boards with any':>17}")
+    rows = []
     for images in options.test_images:
-        near, more, boards, bands = simulate(options.boards, images)
-        print(f"{images:8}{bands:7.1f}{near:18.3f}{more:21.3f}{boards:17.3f}", flush=True)
+        for way, (near, more, boards, places) in zip(WAYS, simulate(options.boards, images), strict=True):
+            row = {"images": images, "way": way, "places": places, "wrong, .03 to .04 apart": near}
+            rows.append(row | {"wrong, .03 and more": more, "boards with any": boards})
+    table = pd.DataFrame(rows)
+    print(table.round(3).to_string(index=False))
+    if options.out:
+        store.save_table(options.out, "leaderboard.csv", table)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,24 @@
 """What soft F1 should do with a class that is absent from the batch: three answers, and cross-entropy alone.
 
-    python bench/losses.py [--seeds 5]
+    python bench/losses.py [--seeds 5] [--out outputs/reference]
 
 Trains a small network on drawn features of 28 classes (40 % down to .3 % of the images), batches of 16, with no class
 weights and with square-root ones. *constant* is ``losses.soft_f1``: an absent class adds 1 and has no gradient. *left
 out* takes the mean over the present classes only. *smoothed* is ``(2 TP + 1) / (total + 1)``, which pushes the
 probabilities of absent classes down. All but the last row are added to ``bce``. Prints macro F1 at .5 (empty rows
-filled), macro AP, and predicted / true positives of the ten rarest classes, means over the seeds, on fresh images.
+filled), macro AP, and predicted / true positives of the ten rarest classes, means over the seeds, on fresh images;
+with ``--out`` also stores them as ``losses.csv`` there.
 """
 
 import argparse
+from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 from keras import ops
 
+from hpa_lib import store
 from hpa_lib.decisions import metrics, thresholds
 from hpa_lib.training import device, imbalance, losses
 
@@ -61,15 +65,21 @@ def score(loss, scheme, seed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="a folder for losses.csv")
     options = parser.parse_args()
     losses.LOSSES.update(left_out=left_out, smoothed=smoothed)
-    rows = {"constant": "bce+soft_f1", "left out": "bce+left_out", "smoothed": "bce+smoothed", "bce alone": "bce"}
-    print(f"{'absent class':<14}{'class weights':<15}{'macro F1':>9}{'sd':>7}{'macro AP':>10}{'rare pred / true':>18}")
-    for name, loss in rows.items():
+    kinds = {"constant": "bce+soft_f1", "left out": "bce+left_out", "smoothed": "bce+smoothed", "bce alone": "bce"}
+    rows = []
+    for name, loss in kinds.items():
         for scheme in ("none", "sqrt"):
             f1, ap, rare = np.array([score(loss, scheme, seed) for seed in range(options.seeds)]).T
             sd = f1.std(ddof=1) if len(f1) > 1 else np.nan
-            print(f"{name:<14}{scheme:<15}{f1.mean():9.3f}{sd:7.3f}{ap.mean():10.3f}{rare.mean():18.2f}", flush=True)
+            row = {"absent class": name, "class weights": scheme, "macro F1": f1.mean(), "sd": sd}
+            rows.append(row | {"macro AP": ap.mean(), "rare pred / true": rare.mean()})
+    table = pd.DataFrame(rows)
+    print(table.round(3).to_string(index=False))
+    if options.out:
+        store.save_table(options.out, "losses.csv", table)
 
 
 if __name__ == "__main__":

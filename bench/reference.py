@@ -34,7 +34,7 @@ def copy_run_set(out: Path, target: Path) -> list[str]:
     shutil.copyfile(out / "data" / "split.csv", target / "data" / "split.csv")
     description = json.loads((out / "data" / "dataset.json").read_text(encoding="utf-8"))
     store.save_json(target, "data/dataset.json", description | {"path": "data/synthetic-quick", "test_images": 0})
-    for old in target.glob("*.csv"):
+    for old in [*target.glob("report_*.csv"), *target.glob("study_*.csv")]:
         old.unlink()
     reported = [path for start in ("report", "study") for path in sorted(out.glob(f"tables/{start}_*.csv"))]
     for path in [out / "tables" / f"{name}.csv" for name in TABLES] + reported:
