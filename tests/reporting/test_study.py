@@ -227,6 +227,25 @@ def test_two_networks_are_united_and_beside_them_the_two_runs_of_notebook_06(sto
     assert len(study.public_table(found, "ensemble", names)) == 3
 
 
+def test_the_union_of_two_networks_is_measured_once_per_seed(stories):
+    found = load(stories["helps"])
+    names = ["resnet18-rgby-sqrt", "resnet18-rgby-none", "densenet-rgby-sqrt", "densenet-rgby-none"]
+    networks = found["networks"].set_index("run").loc[names].assign(seed=[0, 1, 0, 1]).reset_index()
+    found["networks"] = networks.assign(settings=networks["model"])  # two networks with two seeds each
+    scores = {"resnet18-rgby-sqrt": 0.5, "densenet-rgby-sqrt": 0.3}
+    found["ensemble"]["cross_fitted"] = dict.fromkeys(RUNS, 0.1) | scores
+    gain = verdicts.measure(found)["ensemble"]
+    assert gain["runs"] == (
+        "resnet18-rgby-sqrt with densenet-rgby-sqrt, resnet18-rgby-none with densenet-rgby-none "
+        "against resnet18-rgby-sqrt, resnet18-rgby-none"
+    )
+    judged, after = found["judged"], []
+    for run in ("resnet18-rgby-sqrt", "resnet18-rgby-none"):
+        other = run.replace("resnet18", "densenet")
+        after.append(metrics.macro_f1(judged[run]["labels"], judged[run]["tuned"] | judged[other]["tuned"]))
+    assert gain["after"] == pytest.approx(np.mean(after)) and gain["low"] < gain["gain"] < gain["high"]
+
+
 def test_a_single_network_has_none_to_be_united_with(stories):
     found = load(stories["helps"])
     networks = found["networks"]
