@@ -142,6 +142,14 @@ def test_a_run_that_fails_stops_what_follows_it_and_nothing_else(tmp_path, out):
     assert code == 0 and jobs == {"train_resnet18": 1} | AFTER_TRAINING, text
 
 
+def test_each_network_of_a_notebook_has_a_rule_of_its_own(tmp_path, out):
+    networks = ["resnet18", "densenet121"]
+    code, jobs, text = finish(start(write_study(tmp_path, networks=networks, folds=[0])))
+    assert code == 0 and jobs == ALL | {"train_resnet18": 1, "train_densenet121": 1} | {"train_densenet": 0}, text
+    assert started_runs(out) == {"resnet18-rgby-study": 1, "densenet121-rgby-study": 1}
+    assert (out / "notebooks" / "03_densenet121-rgby-study.ipynb").exists()
+
+
 @pytest.mark.parametrize("victim", ["Snakefile", "hpa_lib\0grid"])
 def test_a_killed_workflow_leaves_no_process_and_the_next_start_goes_on(tmp_path, out, victim):
     """SIGKILL of Snakemake, or of what started it, while one run is under way and another one is done."""
