@@ -142,12 +142,11 @@ def test_a_run_that_fails_stops_what_follows_it_and_nothing_else(tmp_path, out):
     assert code == 0 and jobs == {"train_resnet18": 1} | AFTER_TRAINING, text
 
 
-def test_each_network_of_a_notebook_has_a_rule_of_its_own(tmp_path, out):
-    networks = ["resnet18", "densenet121"]
-    code, jobs, text = finish(start(write_study(tmp_path, networks=networks, folds=[0])))
-    assert code == 0 and jobs == ALL | {"train_resnet18": 1, "train_densenet121": 1} | {"train_densenet": 0}, text
-    assert started_runs(out) == {"resnet18-rgby-study": 1, "densenet121-rgby-study": 1}
-    assert (out / "notebooks" / "03_densenet121-rgby-study.ipynb").exists()
+def test_each_network_of_a_notebook_has_a_rule_of_its_own(tmp_path):
+    grid = write_study(tmp_path, networks=["resnet18", "densenet121"], folds=[0])
+    code, jobs, text = finish(start(grid, "--dry-run"))
+    training = {rule: count for rule, count in jobs.items() if rule.startswith("train")}
+    assert (code, training) == (0, {"train_resnet18": 1, "train_densenet121": 1}), text
 
 
 @pytest.mark.parametrize("victim", ["Snakefile", "hpa_lib\0grid"])
