@@ -102,7 +102,8 @@ def test_a_network_that_the_study_did_not_have_changes_nothing_beside_its_number
     shutil.copytree(out / "runs" / "resnet18-rgby-none", out / "runs" / "densenet121-rgby-study")
     record = store.load_json(out, "runs/resnet18-rgby-none/result.json")
     record |= {"run": "densenet121-rgby-study", "model": "densenet121", "val_macro_f1": 0.99, "train_macro_f1": 0.99}
-    store.save_json(out, "runs/densenet121-rgby-study/result.json", record | {"parameters": 9e6})
+    record |= {"settings": record["settings"] | {"model": "densenet121"}, "parameters": 9e6}
+    store.save_json(out, "runs/densenet121-rgby-study/result.json", record)
     decision = store.load_decision(out, "thresholds")
     limits = decision["thresholds"] | {"densenet121-rgby-study": {"global": [0.5] * 28}}
     decision |= {"thresholds": limits, "runs": store.digest_runs(out, list(limits))}

@@ -5,7 +5,7 @@ import pytest
 from throwaway import write_notebook
 
 from hpa_lib import paths
-from hpa_lib.running import plan
+from hpa_lib.running import plan, profiles
 
 STEPS = [
     ("00_data", "00", {}),
@@ -79,6 +79,12 @@ def test_a_run_is_named_after_the_network_that_the_parameters_choose():
 def test_a_network_that_the_notebook_cannot_train_is_refused(values, told):
     with pytest.raises(plan.Refused, match=told):
         networks(values)
+
+
+@pytest.mark.parametrize(("name", "runs"), [("demo", []), ("course", ["study"]), ("kaggle", ["long"])])
+def test_the_longer_profiles_train_densenet121_too(name, runs):
+    steps = plan.make_plan(profiles.PROFILES[name]["steps"], paths.PROJECT / "notebooks")
+    assert [step.run for step in steps if "121" in step.name] == [f"densenet121-rgby-{recipe}" for recipe in runs]
 
 
 def test_one_network_for_all_steps_may_not_give_one_run_twice():
