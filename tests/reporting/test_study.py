@@ -1,6 +1,7 @@
 """The study beside a run set: its numbers come from a file, and the verdicts are true for any stored results."""
 
 import json
+import shutil
 
 import fake_runs
 import numpy as np
@@ -93,6 +94,25 @@ def test_each_verdict_follows_from_the_stored_results(stories, story):
     table = judge(stories[story])
     assert len(table) == len(study.load()["claims"]) == 12
     assert dict(zip(table["claim"], table["verdict"], strict=True)) == dict.fromkeys(table["claim"], VERDICTS[story])
+
+
+def test_a_network_that_the_study_did_not_have_changes_nothing_beside_its_numbers(tmp_path):
+    out = write_story(tmp_path, "helps")
+    found = load(out)
+    shutil.copytree(out / "runs" / "resnet18-rgby-none", out / "runs" / "densenet121-rgby-study")
+    record = store.load_json(out, "runs/resnet18-rgby-none/result.json")
+    record |= {"run": "densenet121-rgby-study", "model": "densenet121", "val_macro_f1": 0.99, "train_macro_f1": 0.99}
+    record |= {"settings": record["settings"] | {"model": "densenet121"}, "parameters": 9e6}
+    store.save_json(out, "runs/densenet121-rgby-study/result.json", record)
+    decision = store.load_decision(out, "thresholds")
+    limits = decision["thresholds"] | {"densenet121-rgby-study": {"global": [0.5] * 28}}
+    decision |= {"thresholds": limits, "runs": store.digest_runs(out, list(limits))}
+    store.save_json(out, "decisions/thresholds.json", decision)
+    more = load(out)
+    assert len(more["runs"]) == len(found["runs"]) + 1
+    for make in (study.classifier_table, study.weights_table, study.rare_shares, verdicts.judge_claims):
+        pd.testing.assert_frame_equal(make(more), make(found))
+    assert "densenet121, block by block." in [item.caption for item in report.models(more).items]
 
 
 def test_without_imagenet_weights_what_needs_them_is_not_tested(tmp_path):
