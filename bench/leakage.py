@@ -99,15 +99,14 @@ def run_seed(images: int, seed: int) -> list[dict]:
 
 def summarize(rows: pd.DataFrame) -> pd.DataFrame:
     """Means over the seeds, and 95 % intervals of the optimism: each seed has images of its own, so theirs is in it."""
-    keys, table = ["copies", "split", "model"], []
-    for names, group in rows.groupby(keys, sort=False):
-        row = dict(zip(keys, names, strict=True)) | {"seeds": len(group)} | group.drop(columns=keys).mean().to_dict()
-        for name in ("ap", "f1"):
-            values = group[f"optimism_{name}"].to_numpy()
-            found = bootstrap.over_seeds(values, values[:, None])
-            row |= {f"low_{name}": found["low"], f"high_{name}": found["high"]}
-        table.append(row)
-    return pd.DataFrame(table)
+    grouped = rows.groupby(["copies", "split", "model"], sort=False)
+    table = grouped.mean()
+    table.insert(0, "seeds", grouped.size())
+    for name in ("ap", "f1"):
+        optimism = [values.to_numpy() for _, values in grouped[f"optimism_{name}"]]
+        found = pd.DataFrame([bootstrap.over_seeds(values, values[:, None]) for values in optimism], table.index)
+        table[[f"low_{name}", f"high_{name}"]] = found[["low", "high"]]
+    return table.reset_index()
 
 
 def draw(table: pd.DataFrame):
@@ -125,7 +124,7 @@ def draw(table: pd.DataFrame):
         ax.set(title=title, xlabel="validation minus fresh images")
     axes[0].set_yticks(range(ways.max() + 1), names.drop_duplicates())
     axes[0].invert_yaxis()
-    axes[1].legend(loc="upper right")
+    axes[1].legend(loc="lower right")
     text = f"What validation promises too much. Means and 95 % intervals of {table['seeds'].max()} pairs of data sets."
     return style.caption(fig, text, synthetic=True)
 
@@ -133,15 +132,14 @@ def draw(table: pd.DataFrame):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=store.REFERENCE / "leakage")
-    parser.add_argument("--images", type=int, default=600, help="of each set, besides the copies")
+    parser.add_argument("--images", type=int, default=500, help="of each set, besides the copies")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=2, help="seeds at once")
     options = parser.parse_args()
-    rows = parallel.run(partial(run_seed, options.images), range(options.seeds), options.workers)
+    rows = parallel.run(partial(run_seed, options.images), range(options.seeds), 2)
     table = summarize(pd.DataFrame([row for part in rows for row in part]))
     store.save_table(options.out, "leakage.csv", table)
-    fig = draw(table)
-    store.write_atomic(options.out / "leakage.png", lambda path: fig.savefig(path, dpi=110, bbox_inches="tight"))
+    save = partial(draw(table).savefig, dpi=110, bbox_inches="tight")
+    store.write_atomic(options.out / "leakage.png", save)
     print(table.round(3).to_string(index=False))
 
 
