@@ -124,7 +124,7 @@ def draw(table: pd.DataFrame):
         ax.set(title=title, xlabel="validation minus fresh images")
     axes[0].set_yticks(range(ways.max() + 1), names.drop_duplicates())
     axes[0].invert_yaxis()
-    axes[1].legend(loc="lower right")
+    axes[1].legend(loc="center right", bbox_to_anchor=(1, 0.72))
     text = f"What validation promises too much. Means and 95 % intervals of {table['seeds'].max()} pairs of data sets."
     return style.caption(fig, text, synthetic=True)
 
