@@ -142,6 +142,13 @@ def test_a_run_that_fails_stops_what_follows_it_and_nothing_else(tmp_path, out):
     assert code == 0 and jobs == {"train_resnet18": 1} | AFTER_TRAINING, text
 
 
+def test_each_network_of_a_notebook_has_a_rule_of_its_own(tmp_path):
+    grid = write_study(tmp_path, networks=["resnet18", "densenet121"], folds=[0])
+    code, jobs, text = finish(start(grid, "--dry-run"))
+    training = {rule: count for rule, count in jobs.items() if rule.startswith("train")}
+    assert (code, training) == (0, {"train_resnet18": 1, "train_densenet121": 1}), text
+
+
 @pytest.mark.parametrize("victim", ["Snakefile", "hpa_lib\0grid"])
 def test_a_killed_workflow_leaves_no_process_and_the_next_start_goes_on(tmp_path, out, victim):
     """SIGKILL of Snakemake, or of what started it, while one run is under way and another one is done."""

@@ -29,7 +29,7 @@ CODE = {  # number -> what the throw-away notebook does
     f"write('data/dataset.json', json.dumps({DATASET!r} | {{'path': DATA}}))",
     "01": "write('tables/eda_baselines.csv', 'name')",
     "02": TRAINING.replace("NETWORK", "'densenet'"),
-    "03": TRAINING.replace("NETWORK", "'resnet18'"),
+    "03": TRAINING,
     "05": READ_RUNS + "write('decisions/thresholds.json', json.dumps(results))",
     "06": READ_RUNS + "write('decisions/ensemble.json', json.dumps(results))\nwrite('tables/ensemble_classes.csv', '')",
     "08": "write('tables/explore_mistakes.csv', '')",

@@ -113,7 +113,7 @@ def cross_validate(train: Part, runs: Sequence[str], seed: int = 0) -> pd.DataFr
     known = [f"{model}-{class_weights}" for model in MODELS for class_weights in CLASS_WEIGHTS]
     if set(runs) - set(known) or not runs:
         raise ValueError(f"MODELS {', '.join(runs)!r}: use some of {', '.join(known)}")
-    folds, rows = splits.make_folds(train.labels, train.groups, FOLDS, seed), []
+    folds, rows = splits.make_cross_folds(train.labels, train.groups, FOLDS, seed), []
     for model, class_weights in (run.split("-") for run in runs):
         for value in MODELS[model][1]:
             start, options = time.monotonic(), {"model": model, "class_weights": class_weights, "value": value}

@@ -39,11 +39,20 @@ def make_split(labels: np.ndarray, groups: np.ndarray, num_folds: int, holdout: 
     """Folds of all that is not held out, int (N,): -1 for the hold-out, else 0..num_folds-1.
 
     Args: as ``make_folds`` and ``make_holdout``; ``holdout`` 0 holds nothing out.
+    Raises: as they do, and ValueError where a fold has a single group: what is tuned on it could be tested nowhere.
     """
     folds = np.full(len(labels), -1)
     held = make_holdout(labels, groups, holdout, seed) if holdout else np.zeros(len(labels), bool)
     folds[~held] = make_folds(labels[~held], np.asarray(groups)[~held], num_folds, seed)
+    for fold in range(num_folds):
+        if len(np.unique(np.asarray(groups)[folds == fold])) < 2:
+            raise ValueError(f"fold {fold} of {num_folds} has a single group of images: use fewer folds or more groups")
     return folds
+
+
+def make_cross_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
+    """Folds for cross-fitting, as of ``make_folds``: at most ``num_folds``, fewer where there are fewer groups."""
+    return make_folds(labels, groups, min(num_folds, len(np.unique(groups))), seed)
 
 
 def make_random_folds(groups: np.ndarray, num_folds: int, seed: int) -> np.ndarray:

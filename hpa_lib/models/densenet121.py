@@ -4,12 +4,15 @@ What the field moved to after the study: each layer of a dense block sees the co
 and the head looks at the average and at the maximum of the last map, because a label may sit in one cell only.
 """
 
+import inspect
+
 import keras
 
 from hpa_lib import atlas
 from hpa_lib.models import layers
 
 SMALLEST = 32  # pixels: five halvings
+dense_layer = inspect.getmodule(keras.applications.DenseNet121).conv_block  # to be read in notebook 03
 
 
 def build(

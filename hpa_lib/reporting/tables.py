@@ -45,7 +45,7 @@ def load_judged(out: Path) -> dict[str, dict[str, np.ndarray]]:
         labels, probs, groups = store.load_scored(out, run, part)
         arrays = {"labels": labels, "groups": groups, "probs": probs, "half_unfilled": thresholds.apply(probs, 0.5)}
         if part == "val":
-            folds = splits.make_folds(labels, groups, decision["folds"], decision["seed"])
+            folds = splits.make_cross_folds(labels, groups, decision["folds"], decision["seed"])
             method, options = thresholds.find_candidate(decision["recommended"])
             tuned = thresholds.cross_fit(labels, probs, folds, method, **options)
         else:

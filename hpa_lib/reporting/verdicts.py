@@ -117,15 +117,22 @@ def _gain_of_thresholds(found: dict) -> dict:
 
 
 def _gain_of_union(found: dict) -> dict:
-    """What the union of two networks brings over the better of them, with tuned thresholds."""
+    """What the union of two networks brings over the better of them, with tuned thresholds: a union for each seed."""
     pair = find_united(found)
     if len(pair) < 2:
         return NOTHING
-    first, second = (found["judged"][run] for run in pair)
-    united = first | {name: ensemble.union([first[name], second[name]]) for name in ("tuned", "tuned_unfilled")}
-    judged = {"best": first, "united": united}
-    gain = tables.gain(judged, ["best"], ["united"], ("tuned", "tuned"), **found["options"])
-    return gain | {"runs": f"{' with '.join(pair)} against {pair[0]}"}
+    networks = found["networks"]
+    sides = [networks[networks["settings"] == settings] for settings in networks.set_index("run").loc[pair, "settings"]]
+    pairs = sides[0].merge(sides[1], on="seed", suffixes=tables.SIDES)
+    better, other = ([*pairs[f"run{side}"]] or [run] for side, run in zip(tables.SIDES, pair, strict=True))
+    judged, united = dict(found["judged"]), []
+    for first, second in zip(better, other, strict=True):
+        united.append(f"{first} with {second}")
+        both = [judged[first], judged[second]]
+        unions = {name: ensemble.union([run[name] for run in both]) for name in ("tuned", "tuned_unfilled")}
+        judged[united[-1]] = judged[first] | unions
+    gain = tables.gain(judged, better, united, ("tuned", "tuned"), **found["options"])
+    return gain | {"runs": f"{', '.join(united)} against {', '.join(better)}"}
 
 
 def _stored_gain_of_union(found: dict) -> dict:

@@ -159,17 +159,18 @@ def _differences(before: dict, now: dict, besides: Iterable[str] = ()) -> list[s
 
 def was_trained_otherwise(out: Path, step: plan.Step, record: dict) -> bool:
     """Whether what is stored of a step's run was trained with other settings, so that going on would be refused."""
-    before, now = (_lines(parameters) for parameters in (record["parameters"], in_force(step)))
+    before, now = (_lines(step.notebook, parameters) for parameters in (record["parameters"], in_force(step)))
     changed = _differences(before, now, recipes.NOT_SETTINGS)
     return bool(changed) or record.get("trained_on") != trained_on(out, step)
 
 
-def _lines(parameters: dict) -> dict:
-    """The lines of a training notebook with its recipe applied; as they are where it has not all of them."""
+def _lines(notebook: Path, parameters: dict) -> dict:
+    """The lines of a training notebook with its recipe applied, as they are where it has not all of them; its model."""
+    model = {"model": plan.find_network(notebook, parameters)}
     try:
-        return recipes.lines_in_force(parameters)
+        return recipes.lines_in_force(parameters) | model
     except ValueError:
-        return {name.lower(): value for name, value in parameters.items()}
+        return {name.lower(): value for name, value in parameters.items()} | model
 
 
 def trained_on(out: Path, step: plan.Step) -> list[str]:

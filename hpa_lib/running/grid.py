@@ -28,6 +28,7 @@ KEYS = {  # key of a grid file -> what holds without it, whose type a value must
     "out": "",
 }
 PARAMETERS = {  # key -> the notebooks' parameter that it sets, which `parameters` cannot set too
+    "networks": "NETWORK",
     "recipes": "RECIPE",
     "channels": "CHANNELS",
     "folds": "FOLD",
@@ -53,20 +54,28 @@ def load(path: Path, folder: Path | None = None) -> dict:
         plan.Refused: the file, a key or a value is wrong; the sentence names the file and the line.
     """
     path, folder = Path(path).resolve(), Path(folder or paths.PROJECT / "notebooks")
-    numbers = {
-        file.stem.partition("_train_")[2]: file.name.partition("_")[0] for file in folder.glob("*_train_*.ipynb")
-    }
+    steps = _find_networks(folder)
     given, lines = _read(path)
-    for key, problem in _problems(given, numbers):
+    for key, problem in _problems(given, steps):
         raise plan.Refused(f"{path}, line {lines.get(key, 1)}: {problem}")
     values = KEYS | given
     try:
-        profile = _make_profile(values, path, folder, numbers)
+        profile = _make_profile(values, path, folder, steps)
         _check_known(values["parameters"], profile["steps"], folder)
         plan.make_plan(profile["steps"], folder, fixed=profile["shared"])
     except plan.Refused as error:
         raise plan.Refused(f"{path}: {error}") from None
     return profile
+
+
+def _find_networks(folder: Path) -> dict[str, tuple[str, dict]]:
+    """Network -> the number of the notebook that trains it, and the parameter that chooses it there, if any."""
+    found = {}
+    for path in sorted(folder.glob("*_train_*.ipynb")):
+        has_choice = "NETWORK" in plan.read_parameters(path)
+        for network in recipes.CHOICES["network"] if has_choice else [plan.find_network(path, {})]:
+            found[network] = path.name.partition("_")[0], {"NETWORK": network} if has_choice else {}
+    return found
 
 
 def _read(path: Path) -> tuple[dict, dict[str, int]]:
@@ -164,12 +173,12 @@ def _remedy(wrong: object, known: Iterable[str]) -> str:
     return f"did you mean {spellings[near[0]]}?" if near else f"use one of {', '.join(spellings.values())}"
 
 
-def _make_profile(values: Mapping, path: Path, folder: Path, numbers: Mapping[str, str]) -> dict:
+def _make_profile(values: Mapping, path: Path, folder: Path, steps: Mapping[str, tuple]) -> dict:
     """The profile of checked values; ``RUNS`` of notebooks 05 and 06 are the grid's, so that no other run counts."""
     shared = {"EPOCHS": values["epochs"], "IMAGE_SIZE": values["image_size"]} | values["parameters"]
     baseline = [("01b_classical", "01b", {})] if values["baseline"] else []
     runs = [run for step in plan.make_plan(baseline, folder, fixed=shared) for run in files.trains(step)]
-    trained = list(_training_steps(values, numbers))
+    trained = list(_training_steps(values, steps))
     chosen = {"RUNS": ",".join([*runs, *(run for run, _ in trained)])}
     last = [("08_explore", "08", {})] if values["explore"] else []
     data, out = (str(path.parent / Path(values[key]).expanduser()) if values[key] else "" for key in ("data", "out"))
@@ -190,15 +199,17 @@ def _make_profile(values: Mapping, path: Path, folder: Path, numbers: Mapping[st
     }
 
 
-def _training_steps(values: Mapping, numbers: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str, dict]]]:
+def _training_steps(values: Mapping, steps: Mapping[str, tuple]) -> Iterator[tuple[str, tuple[str, str, dict]]]:
     """Of every combination the run's name, and its step, named after it: ``02_densenet-rgby-study-fold1``."""
     networks = values["networks"] if isinstance(values["networks"], dict) else dict.fromkeys(values["networks"])
     dials = list(itertools.product(*(values[key] for key in ("recipes", "channels", "seeds", "folds"))))
     for network, dial in itertools.product(networks, dials):
-        parameters = dict(zip(("RECIPE", "CHANNELS", "SEED", "FOLD"), dial, strict=True)) | (networks[network] or {})
+        number, parameters = steps[network]
+        parameters = parameters | dict(zip(("RECIPE", "CHANNELS", "SEED", "FOLD"), dial, strict=True))
+        parameters |= networks[network] or {}
         lines = {name.lower(): value for name, value in (values["parameters"] | parameters).items()}
         run = recipes.name_run(network, recipes.DEFAULTS | lines)
-        yield run, (f"{numbers[network]}_{run}", numbers[network], parameters)
+        yield run, (f"{number}_{run}", number, parameters)
 
 
 def _check_known(parameters: Mapping, steps: Iterable[tuple], folder: Path) -> None:

@@ -90,10 +90,10 @@ def make_plan(
         run, copy = "", name
         if "RECIPE" in parameters:
             defaults = {key: parameter.default for key, parameter in parameters.items()}
-            network = notebook.stem.rpartition("train_")[2]
+            network, usual_network = (find_network(notebook, defaults | dial) for dial in (checked | given, checked))
             run = _check_training(name, network, defaults, checked | given)
             runs.setdefault(run, []).append(name)
-            usual = recipes.name_run(network, recipes.lines_in_force({**defaults, **checked}))
+            usual = recipes.name_run(usual_network, recipes.lines_in_force({**defaults, **checked}))
             copy = name if run == usual else f"{name}-{run}"  # a try keeps the step's own copy and record
         plan.append(Step(copy, notebook, checked | given, run))
         named += [name] if "RECIPE" in parameters and plan[-1].parameters.get("RUN") else []
@@ -136,6 +136,11 @@ def find_notebook(folder: Path, number: str) -> Path:
         remedy = "move or rename the others" if found else "name the folder of the notebooks"
         raise Refused(f"notebook {number} in {folder}: found {names}, needed is one {number}_<name>.ipynb: {remedy}")
     return found[0]
+
+
+def find_network(notebook: Path, parameters: Mapping[str, object]) -> str:
+    """The network that a notebook trains: ``NETWORK`` of its parameters, or the one in its name, as of notebook 02."""
+    return parameters.get("NETWORK") or notebook.stem.rpartition("train_")[2]
 
 
 def read_parameters(notebook: Path) -> dict[str, Parameter]:

@@ -34,6 +34,7 @@ COURSE = {  # a larger synthetic set or a part of Kaggle's: overnight on two cor
         *FIRST,
         *STUDY,
         ("03_resnet18_long", "03", {"RECIPE": "long"}),
+        ("03_densenet121_study", "03", {"NETWORK": "densenet121", "RECIPE": "study"}),
         ("02_densenet_rgb_merge", "02", {"RECIPE": "study", "CHANNELS": "rgb_merge"}),  # the study's other way in
         *LAST,
     ],
@@ -43,7 +44,13 @@ KAGGLE = {  # the full competition data: plan for a GPU
     "data": "",
     "out": paths.PROJECT / "outputs" / "kaggle",
     "shared": {"IMAGE_SIZE": 256, "EPOCHS": 30},
-    "steps": [*FIRST, *STUDY, ("03_resnet18_long", "03", {"RECIPE": "long"}), *LAST],
+    "steps": [
+        *FIRST,
+        *STUDY,
+        ("03_resnet18_long", "03", {"RECIPE": "long"}),
+        ("03_densenet121_long", "03", {"NETWORK": "densenet121", "RECIPE": "long"}),
+        *LAST,
+    ],
 }
 
 PROFILES = {"demo": DEMO, "course": COURSE, "kaggle": KAGGLE}

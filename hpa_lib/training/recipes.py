@@ -11,7 +11,7 @@ In a script (``runs.train``) a line that is given always wins, whatever its valu
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from hpa_lib import store
 
@@ -71,6 +71,7 @@ DEFAULTS = {  # of every line; the parameters cells of notebooks 02 to 04 hold t
 }
 NOT_SETTINGS = {  # lines that do not shape the weights of a run; all others must be equal for a resume
     "recipe",  # the lines that it sets are compared instead
+    "network",  # runs.settings has it as `model`
     "out",
     "run",
     "workers",
@@ -93,6 +94,7 @@ RANGES = {  # least and most of numbers
     "tta": (1, 8),
 }
 CHOICES = {  # as the modules that use them have them, which a test checks; those take seconds to import
+    "network": ("resnet18", "densenet121"),  # a line of notebook 03 alone
     "channels": ("rgby", "rgb", "rgb_merge"),
     "augment": ("none", "turns", "study", "strong"),
     "mix": ("none", "mixup", "cutmix"),
@@ -143,9 +145,7 @@ def find_recipe(name: str) -> dict[str, object]:
     """
     base, left_out = _split(name)
     if base not in RECIPES:
-        near = difflib.get_close_matches(base, RECIPES, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"RECIPE {name!r}: {hint}use one of {', '.join(RECIPES)}, or such as 'best without SAMPLING'")
+        raise ValueError(f"RECIPE {name!r}: {_remedy(base, RECIPES)}, or such as 'best without SAMPLING'")
     lines = dict(RECIPES[base])
     for line in left_out:
         if line not in lines:
@@ -166,7 +166,8 @@ def check(lines: Mapping[str, object]) -> None:
         lines: those to check, lower-case names.
 
     Raises:
-        ValueError: a number out of range, or a text that is none of the choices.
+        ValueError: a number out of range, a text that is none of the choices, or another network without ResNet18's
+            shortcuts.
     """
     for name, (least, most) in RANGES.items():
         if name in lines and not least <= lines[name] <= most:
@@ -175,7 +176,9 @@ def check(lines: Mapping[str, object]) -> None:
         if lines.get(name) == "report":
             raise ValueError(f"{name.upper()} 'report' is called 'study' now: write {name.upper()} = 'study'")
         if name in lines and lines[name] not in choices:
-            raise ValueError(f"parameter {name.upper()} = {lines[name]!r}: use one of {', '.join(choices)}")
+            raise ValueError(f"parameter {name.upper()} = {lines[name]!r}: {_remedy(lines[name], choices)}")
+    if lines.get("network", "resnet18") != "resnet18" and not lines.get("shortcut", True):
+        raise ValueError(f"SHORTCUT False is for resnet18 alone: leave it at True for {lines['network']}")
     unknown = [part for part in lines.get("loss", "bce").split("+") if part not in LOSSES]
     if unknown:
         raise ValueError(f"LOSS {unknown[0]!r}: use one of {', '.join(LOSSES)}, or a sum such as bce+soft_f1")
@@ -206,6 +209,11 @@ def _split(name: str) -> tuple[str, list[str]]:
     """``("best", ["ema", "tta"])`` of ``"best without TTA, EMA"``."""
     base, _, left_out = f"{name} ".partition(WITHOUT)
     return base.strip(), sorted(left_out.lower().replace(",", " ").split())
+
+
+def _remedy(wrong: str, choices: Iterable[str]) -> str:
+    near = difflib.get_close_matches(wrong.lower(), choices, n=1)
+    return f"{f'did you mean {near[0]}? ' if near else ''}use one of {', '.join(choices)}"
 
 
 def _is_plain(value: object) -> bool:

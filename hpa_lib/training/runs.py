@@ -92,6 +92,8 @@ def prepare(network: str, lines: dict) -> Run:
     if network not in models.MODELS:
         raise ValueError(f"network {network!r}: use one of {', '.join(models.MODELS)}")
     recipes.check(lines)
+    others = {line for other in models.BLOCK_LINES.keys() - {network} for line in models.BLOCK_LINES[other]}
+    lines = {name: value for name, value in lines.items() if name not in others}  # such as SHORTCUT of densenet121
     out = paths.find_out(lines["out"])
     description = store.load_json(out, "data/dataset.json")
     kaggle.check_channels(description, lines["channels"])

@@ -93,8 +93,10 @@ def _overlap(fitted, values):
 
 def test_groups_are_not_parted_by_the_choice(parts, monkeypatch):
     folds = []
-    make_folds = models.splits.make_folds
-    monkeypatch.setattr(models.splits, "make_folds", lambda *options: folds.append(make_folds(*options)) or folds[-1])
+    make_folds = models.splits.make_cross_folds
+    monkeypatch.setattr(
+        models.splits, "make_cross_folds", lambda *options: folds.append(make_folds(*options)) or folds[-1]
+    )
     models.cross_validate(parts["train"], ["logistic-none"])
     groups = parts["train"].groups
     assert all(len(set(folds[0][groups == group])) == 1 for group in np.unique(groups))

@@ -127,6 +127,21 @@ def test_count_table_adds_up():
     np.testing.assert_array_equal(table.iloc[:, 2:].sum(axis=1), table["all"])
 
 
+def test_every_split_can_be_cross_fitted_later():
+    """Notebooks 05 and 06 take at most FOLDS folds: a split that 00 makes must be enough for them."""
+    labels, groups = rare_labels(40), np.repeat(np.arange(8), 5)
+    folds = splits.make_split(labels, groups, 2, 0, seed=0)
+    for fold in (0, 1):
+        inside = folds == fold
+        num_groups = len(np.unique(groups[inside]))
+        assert len(np.unique(splits.make_cross_folds(labels[inside], groups[inside], 5, 0))) == min(5, num_groups) < 5
+    with pytest.raises(ValueError, match="fold 0 of 3 has a single group of images: use fewer folds or more groups"):
+        splits.make_split(labels[:12], np.repeat([0, 1, 2], 4), 3, 0, seed=0)
+    many = rare_labels(40)
+    folds = splits.make_cross_folds(many, np.arange(40), 5, 1)
+    np.testing.assert_array_equal(folds, splits.make_folds(many, np.arange(40), 5, 1))
+
+
 def test_wrong_input_is_refused():
     labels, groups = rare_labels(20), np.zeros(20, int)
     with pytest.raises(ValueError, match="1 groups cannot fill 4 folds: use fewer folds"):

@@ -1,6 +1,7 @@
 """The study beside a run set: its numbers come from a file, and the verdicts are true for any stored results."""
 
 import json
+import shutil
 
 import fake_runs
 import numpy as np
@@ -93,6 +94,25 @@ def test_each_verdict_follows_from_the_stored_results(stories, story):
     table = judge(stories[story])
     assert len(table) == len(study.load()["claims"]) == 12
     assert dict(zip(table["claim"], table["verdict"], strict=True)) == dict.fromkeys(table["claim"], VERDICTS[story])
+
+
+def test_a_network_that_the_study_did_not_have_changes_nothing_beside_its_numbers(tmp_path):
+    out = write_story(tmp_path, "helps")
+    found = load(out)
+    shutil.copytree(out / "runs" / "resnet18-rgby-none", out / "runs" / "densenet121-rgby-study")
+    record = store.load_json(out, "runs/resnet18-rgby-none/result.json")
+    record |= {"run": "densenet121-rgby-study", "model": "densenet121", "val_macro_f1": 0.99, "train_macro_f1": 0.99}
+    record |= {"settings": record["settings"] | {"model": "densenet121"}, "parameters": 9e6}
+    store.save_json(out, "runs/densenet121-rgby-study/result.json", record)
+    decision = store.load_decision(out, "thresholds")
+    limits = decision["thresholds"] | {"densenet121-rgby-study": {"global": [0.5] * 28}}
+    decision |= {"thresholds": limits, "runs": store.digest_runs(out, list(limits))}
+    store.save_json(out, "decisions/thresholds.json", decision)
+    more = load(out)
+    assert len(more["runs"]) == len(found["runs"]) + 1
+    for make in (study.classifier_table, study.weights_table, study.rare_shares, verdicts.judge_claims):
+        pd.testing.assert_frame_equal(make(more), make(found))
+    assert "densenet121, block by block." in [item.caption for item in report.models(more).items]
 
 
 def test_without_imagenet_weights_what_needs_them_is_not_tested(tmp_path):
@@ -225,6 +245,25 @@ def test_two_networks_are_united_and_beside_them_the_two_runs_of_notebook_06(sto
     assert table.iloc[3:, 0].isna().all()  # the study united once
     found["gains"]["stored_union"] |= {"runs": found["gains"]["ensemble"]["runs"]}
     assert len(study.public_table(found, "ensemble", names)) == 3
+
+
+def test_the_union_of_two_networks_is_measured_once_per_seed(stories):
+    found = load(stories["helps"])
+    names = ["resnet18-rgby-sqrt", "resnet18-rgby-none", "densenet-rgby-sqrt", "densenet-rgby-none"]
+    networks = found["networks"].set_index("run").loc[names].assign(seed=[0, 1, 0, 1]).reset_index()
+    found["networks"] = networks.assign(settings=networks["model"])  # two networks with two seeds each
+    scores = {"resnet18-rgby-sqrt": 0.5, "densenet-rgby-sqrt": 0.3}
+    found["ensemble"]["cross_fitted"] = dict.fromkeys(RUNS, 0.1) | scores
+    gain = verdicts.measure(found)["ensemble"]
+    assert gain["runs"] == (
+        "resnet18-rgby-sqrt with densenet-rgby-sqrt, resnet18-rgby-none with densenet-rgby-none "
+        "against resnet18-rgby-sqrt, resnet18-rgby-none"
+    )
+    judged, after = found["judged"], []
+    for run in ("resnet18-rgby-sqrt", "resnet18-rgby-none"):
+        other = run.replace("resnet18", "densenet")
+        after.append(metrics.macro_f1(judged[run]["labels"], judged[run]["tuned"] | judged[other]["tuned"]))
+    assert gain["after"] == pytest.approx(np.mean(after)) and gain["low"] < gain["gain"] < gain["high"]
 
 
 def test_a_single_network_has_none_to_be_united_with(stories):

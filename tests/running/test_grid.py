@@ -2,7 +2,7 @@ import pytest
 from throwaway_study import GRID, write_grid, write_study
 
 from hpa_lib import paths
-from hpa_lib.running import grid, plan, profiles
+from hpa_lib.running import files, grid, plan, profiles
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_every_combination_is_a_step_named_after_its_run(load, tmp_path):
     assert profile["steps"][3] == (
         "03_resnet18-rgb-study-fold1",
         "03",
-        {"RECIPE": "study", "CHANNELS": "rgb", "SEED": 0, "FOLD": 1},
+        {"NETWORK": "resnet18", "RECIPE": "study", "CHANNELS": "rgb", "SEED": 0, "FOLD": 1},
     )
     assert profile["out"] == tmp_path / "out" and profile["data"] == tmp_path / "synthetic-smoke"
     assert set(profile) == set(profiles.DEMO)
@@ -53,6 +53,18 @@ def test_names_of_steps_are_those_of_the_runs_that_the_notebooks_make(load, tmp_
     assert {"densenet-rgby-inverse-fold1", "resnet18-rgby-best-without-ema-tta"} <= {step.run for step in trained}
     (runs,) = {step.parameters["RUNS"] for step in steps if "RUNS" in step.parameters}
     assert runs.split(",") == [step.run for step in trained]
+
+
+def test_one_notebook_trains_two_networks_of_a_grid(tmp_path, notebooks):
+    path = write_grid(tmp_path, networks=["densenet", "resnet18", "densenet121"], folds=[1])
+    trained = [step for step in grid.make_steps(path, notebooks) if step.run]
+    assert [(step.name, step.notebook.stem, step.parameters.get("NETWORK")) for step in trained] == [
+        ("02_densenet-rgby-study-fold1", "02_train_densenet", None),
+        ("03_resnet18-rgby-study-fold1", "03_train_resnet18", "resnet18"),
+        ("03_densenet121-rgby-study-fold1", "03_train_resnet18", "densenet121"),
+    ]
+    assert [files.writes(step) for step in trained] == [[f"runs/{step.run}/result.json"] for step in trained]
+    assert [step.run for step in trained] == [step.name.partition("_")[2] for step in trained]
 
 
 def test_runs_of_the_baseline_count_too(tmp_path):
@@ -95,14 +107,16 @@ def test_files_of_other_editors_are_read(load, text):
         ("networks: [densenet]\nout: 3", "line 2: out is 3: give a text"),
         ("networks: [densenet]\nparameters: [1]", "line 2: parameters is [1]: give lines such as"),
         ("networks:", "line 1: networks has no value: give one"),
-        ("epochs: 3", "networks: the list is empty: give some of densenet, resnet18"),
-        ("networks: []", "line 1: networks: the list is empty: give some of densenet, resnet18"),
+        ("epochs: 3", "networks: the list is empty: give some of densenet, densenet121, resnet18"),
+        ("networks: []", "line 1: networks: the list is empty: give some of densenet, densenet121"),
         ("networks: [densenet]\nseeds: []", "line 2: seeds: the list is empty: give some of [0]"),
         ("networks: [densnet]", "line 1: networks: 'densnet' is unknown: did you mean densenet?"),
         ("networks: [[densenet]]", "line 1: networks: ['densenet'] is unknown: did you mean densenet?"),
         ("networks: [densenet, densenet]", "line 1: networks: 'densenet' is given twice"),
         ("networks: {densenet: 3}", "line 1: densenet: 3: give lines such as"),
         ("networks: {densenet: {FOLD: 1}}", "line 1: densenet: FOLD is set by the key folds"),
+        ("networks: {resnet18: {NETWORK: densenet121}}", "line 1: resnet18: NETWORK is set by the key networks"),
+        ("networks: [densenet121]\nparameters: {SHORTCUT: false}", "SHORTCUT False is for resnet18 alone"),
         ("networks: {densenet: {EPOCS: 1}}", "no parameter EPOCS in 02_train_densenet.ipynb: did you mean EPOCHS?"),
         ("networks: [densenet]\nrecipes: [bets]", "line 2: recipes: RECIPE 'bets': did you mean best?"),
         ("networks: [densenet]\nrecipes: [3]", "line 2: recipes: RECIPE '3': use one of own"),

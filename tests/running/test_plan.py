@@ -5,7 +5,7 @@ import pytest
 from throwaway import write_notebook
 
 from hpa_lib import paths
-from hpa_lib.running import plan
+from hpa_lib.running import plan, profiles
 
 STEPS = [
     ("00_data", "00", {}),
@@ -50,6 +50,46 @@ def test_a_whole_number_becomes_a_float_where_the_notebook_says_float(folder):
 )
 def test_only_takes_numbers_step_names_and_notebooks_and_keeps_the_order(folder, only, names):
     assert [name for name, _, _ in plan.choose_steps(STEPS, folder, only)] == names
+
+
+def networks(*values, settings=None):
+    """The plan of steps of the real notebook 03 with these parameters."""
+    steps = [(f"03_{number}", "03", {"RECIPE": "study"} | value) for number, value in enumerate(values)]
+    return plan.make_plan(steps, paths.PROJECT / "notebooks", settings=settings)
+
+
+def test_a_run_is_named_after_the_network_that_the_parameters_choose():
+    first, second = networks({}, {"NETWORK": "densenet121"})
+    assert (first.run, second.run) == ("resnet18-rgby-study", "densenet121-rgby-study")
+    assert (first.name, second.name) == ("03_0", "03_1")
+    (chosen,) = networks({}, settings={"NETWORK": "densenet121"})  # a try, beside the step's own copy
+    assert (chosen.name, chosen.run) == ("03_0-densenet121-rgby-study", "densenet121-rgby-study")
+    (step,) = networks({}, settings={"NETWORK": "resnet18"})
+    assert step.name == "03_0"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"NETWORK": "densenet12"}, "step 03_0: parameter NETWORK = 'densenet12': did you mean densenet121"),
+        ({"NETWORK": "inception_v2"}, "NETWORK = 'inception_v2': use one of resnet18, densenet121"),
+        ({"NETWORK": "densenet121", "SHORTCUT": False}, "SHORTCUT False is for resnet18 alone: leave it at True"),
+    ],
+)
+def test_a_network_that_the_notebook_cannot_train_is_refused(values, told):
+    with pytest.raises(plan.Refused, match=told):
+        networks(values)
+
+
+@pytest.mark.parametrize(("name", "runs"), [("demo", []), ("course", ["study"]), ("kaggle", ["long"])])
+def test_the_longer_profiles_train_densenet121_too(name, runs):
+    steps = plan.make_plan(profiles.PROFILES[name]["steps"], paths.PROJECT / "notebooks")
+    assert [step.run for step in steps if "121" in step.name] == [f"densenet121-rgby-{recipe}" for recipe in runs]
+
+
+def test_one_network_for_all_steps_may_not_give_one_run_twice():
+    with pytest.raises(plan.Refused, match="03_0 and 03_1 would both be the run densenet121-rgby-study"):
+        networks({}, {"NETWORK": "densenet121"}, settings={"NETWORK": "densenet121"})
 
 
 @pytest.mark.parametrize("wanted", ["99", "02_train", "densenet", "02_train_densenet.py"])

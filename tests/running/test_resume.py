@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from throwaway import write_notebook
 
-from hpa_lib import __main__, locks
+from hpa_lib import __main__, locks, paths
 from hpa_lib.running import files, plan, records, runner
 
 RESUME = runner.Options(resume=True)
@@ -169,6 +169,17 @@ def test_workers_and_another_folder_cost_nothing(steps, tmp_path, capsys):
     capsys.readouterr()
     runner.run_plan(moved, tmp_path / "moved", RESUME)
     assert capsys.readouterr().out.count("up to date") == 2
+
+
+def test_another_network_is_another_run_and_a_record_of_before_there_was_a_choice_is_resnet18s(tmp_path):
+    notebook = paths.PROJECT / "notebooks" / "03_train_resnet18.ipynb"
+    step, other = (plan.Step("03_a", notebook, values, "mine") for values in ({}, {"NETWORK": "densenet121"}))
+    now = files.in_force(step)
+    before = {name: value for name, value in now.items() if name != "NETWORK"}
+    for parameters in (now, before):
+        record = {"parameters": parameters, "trained_on": []}
+        assert not files.was_trained_otherwise(tmp_path, step, record)
+        assert files.was_trained_otherwise(tmp_path, other, record)
 
 
 def test_a_shared_cache_that_moved_is_the_same_input(tmp_path):

@@ -139,6 +139,7 @@ def test_what_cannot_be_predicted_is_refused_before_the_network_is_loaded(run_se
         ("densnet", {}, "network 'densnet': use one of densenet"),
         ("densenet", {"epoch": 3}, "no parameter epoch: did you mean epochs"),
         ("densenet", {"shortcut": False}, "no parameter shortcut"),
+        ("densenet121", {"shortcut": True}, "no parameter shortcut"),
         ("resnet18", {"recipe": "bets"}, "did you mean best"),
         ("resnet18", {"run": "a,b"}, "run name 'a,b'"),
         ("resnet18", {"augment": "report"}, "AUGMENT 'report' is called 'study' now"),
@@ -181,13 +182,13 @@ def test_a_line_takes_the_block_away(network):
     assert whole.get_layer("logits").input.shape == plain.get_layer("logits").input.shape
 
 
-def run_cells(number, added="", **values):
+def run_cells(number, chosen=("parameters", "setup", "load-data", "build-model", "fit"), added="", **values):
     """The training notebook in this process up to its fit: the wiring itself, without a kernel or a figure."""
     (path,) = (paths.PROJECT / "notebooks").glob(f"{number}_*.ipynb")
     cells = {cell.id: cell.source for cell in nbformat.read(path, as_version=4).cells}
     lines = "".join(f"\n{name.upper()} = {value!r}" for name, value in values.items())
     names = {}
-    for name in ("parameters", "setup", "load-data", "build-model", "fit"):
+    for name in chosen:
         exec(cells[name] + (f"\n{added}{lines}" if name == "parameters" else ""), names)
     return names
 
@@ -228,6 +229,18 @@ def test_a_run_is_found_again_when_its_checkpoints_have_been_cleaned_away(run_se
     (run_set / "runs" / "mine" / "model.keras").unlink()
     with pytest.raises(ValueError, match="model.keras is not there: set START_OVER to True"):
         runs.train("densenet", **values)
+
+
+@pytest.mark.parametrize("network", recipes.CHOICES["network"])
+def test_notebook_03_and_a_script_have_the_same_settings_for_either_network(run_set, network):
+    """So that a run that the other one has finished is found; those of ResNet18 are as they were without a choice."""
+    values, scratch = SMALL | {"out": str(run_set)}, {"weights": "from scratch", "file": ""}
+    run = run_cells("03", ["parameters", "setup"], network=network, **values)["run"]
+    script = runs.prepare(network, recipes.complete("own", models.BLOCK_LINES.get(network, {}) | values))
+    assert (run.network, run.name) == (script.network, script.name) == (network, f"{network}-rgby-sqrt")
+    assert runs.settings(run, scratch) == runs.settings(script, scratch)
+    assert "network" not in runs.settings(run, scratch)
+    assert runs.settings(run, scratch).get("shortcut") == (True if network == "resnet18" else None)
 
 
 def test_notebook_and_script_train_the_very_same_network(run_set):
