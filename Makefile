@@ -1,5 +1,5 @@
-# make demo | grid | test | lab | check | bench | browser | workflow | slurm | lock | clean
-# Each target sets up .venv by itself, again only after requirements.lock or pyproject.toml changed.
+# make demo | grid | test | lab | check | bench | browser | workflow | slurm | lock | audit | clean
+# Each target sets up .venv by itself with the locks that it needs, again only after a lock or pyproject.toml changed.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -8,64 +8,78 @@ SHELL := /bin/bash
 RIGHT_VERSION := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12), (3, 13)))
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell $(name) -c '$(RIGHT_VERSION)' 2>/dev/null && echo $(name))))
 BIN := .venv/bin
-STAMP := .venv/installed
+USER := .venv/installed
+DEVELOPER := .venv/installed-dev
 WORKFLOW := .venv/installed-workflow
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALL := $(PIP) install --require-hashes --no-deps -r
 
-.PHONY: help demo grid test slow lab check bench browser workflow slurm lock clean
+.NOTPARALLEL:
+.PHONY: help demo grid test slow lab check bench browser workflow slurm lock audit clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
 
-$(STAMP): requirements.lock pyproject.toml
+$(USER): requirements.lock pyproject.toml
 	@[ -n "$(PYTHON)" ] && $(PYTHON) -c '$(RIGHT_VERSION)' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed (found: $(or $(PYTHON),none)): name one with make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "installing into .venv (once, some minutes) ..."
 	@$(BIN)/python -c '$(RIGHT_VERSION)' 2>/dev/null || $(PYTHON) -m venv --clear .venv
-	@$(PIP) install --no-deps -r requirements.lock
+	@$(INSTALL) requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(STAMP)  ## the whole study on the synthetic default data, eleven minutes on two idle cores
-	$(BIN)/hpa run --profile demo
-
-$(WORKFLOW): $(STAMP) workflow/requirements.lock
-	@$(PIP) install --no-deps -r workflow/requirements.lock
+$(DEVELOPER): $(USER) requirements-dev.lock
+	@echo "installing what tests and checks need ..."
+	@$(INSTALL) requirements-dev.lock
 	@touch $@
+
+$(WORKFLOW): $(USER) workflow/requirements.lock
+	@$(INSTALL) workflow/requirements.lock
+	@touch $@
+
+demo: $(USER)  ## the whole study on the synthetic default data, eleven minutes on two idle cores
+	$(BIN)/hpa run --profile demo
 
 grid: $(WORKFLOW)  ## a small grid of runs under Snakemake (workflow/README.md), some minutes on two cores
 	$(BIN)/hpa grid workflow/grid.yml
 
-test: $(STAMP)  ## the fast tests
+test: $(DEVELOPER)  ## the fast tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-slow: $(STAMP)  ## the slow tests: the whole chain of notebooks on a tiny data set
+slow: $(DEVELOPER)  ## the slow tests: the whole chain of notebooks on a tiny data set
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m slow
 
-lab: $(STAMP)  ## JupyterLab in notebooks/
+lab: $(USER)  ## JupyterLab in notebooks/
 	cd notebooks && ../$(BIN)/jupyter lab
 
-check: $(STAMP)  ## ruff, and the notebooks are stored clean
+check: $(DEVELOPER)  ## ruff, and the notebooks are stored clean
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest tests/test_architecture.py tests/test_notebooks.py tests/test_setup.py
 
-bench: $(STAMP)  ## the benchmarks, each prints a small table (not models.py: for a GPU; nor those that need a run set)
+bench: $(USER)  ## the benchmarks, each prints a small table (not models.py: for a GPU; nor those that need a run set)
 	@for name in cache synthetic thresholds interval_coverage losses leaderboard training runner; do \
 	  echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
-browser: $(STAMP)  ## "Run all" in JupyterLab in a real Chromium (Debian's package, installed when missing)
+browser: $(DEVELOPER)  ## "Run all" in JupyterLab in a real Chromium (Debian's package, installed when missing)
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 	$(BIN)/python -m pytest -m browser
 
-workflow: $(WORKFLOW)  ## the tests of grids under Snakemake, with real processes
+workflow: $(DEVELOPER) $(WORKFLOW)  ## the tests of grids under Snakemake, with real processes
 	$(BIN)/python -m pytest -m workflow
 
-slurm: $(WORKFLOW)  ## a grid through a one-node SLURM (Debian's packages, as root)
+slurm: $(DEVELOPER) $(WORKFLOW)  ## a grid through a one-node SLURM (Debian's packages, as root)
 	$(BIN)/python -m pytest -m slurm
 
-lock:  ## resolve pyproject.toml anew and rewrite requirements.lock and workflow/requirements.lock
-	bash .ci/lock $(PYTHON)
+lock:  ## the newest versions that pyproject.toml allows into all three locks; bash .ci/lock keeps versions
+	PYTHON=$(PYTHON) bash .ci/lock --upgrade
+
+audit:  ## known vulnerabilities of the locked versions, which pip-audit asks the package index for
+	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && $(PYTHON) -m venv "$$work" && \
+	  "$$work/bin/python" -m pip install --disable-pip-version-check --quiet pip-audit && \
+	  "$$work/bin/pip-audit" --strict --disable-pip --require-hashes \
+	    -r requirements.lock -r requirements-dev.lock -r workflow/requirements.lock
 
 clean:  ## remove caches and the environment; data/ and outputs/ stay
 	rm -rf .venv *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,7 +1,10 @@
+import ast
 import importlib.metadata
+import json
 import os
 import re
 import subprocess
+import sys
 import tomllib
 
 import pandas as pd
@@ -18,6 +21,7 @@ from hpa_lib import paths
 LIBRARY = paths.PROJECT / "hpa_lib"
 NINE = ["jupyterlab", "papermill", "tensorflow", "imgaug", "numpy", "pandas", "matplotlib", "seaborn", "scikit-learn"]
 PYTHONS = ("3.11", "3.12", "3.13")
+USER, DEVELOPER, WORKFLOW = "requirements.lock", "requirements-dev.lock", "workflow/requirements.lock"
 SYSTEMS = {  # what a marker can ask for on each supported system
     "Linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
     "macOS": {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
@@ -29,76 +33,102 @@ def read_project():
     return tomllib.loads((paths.PROJECT / "pyproject.toml").read_text())["project"]
 
 
-def read_lock():
-    lines = (paths.PROJECT / "requirements.lock").read_text().splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
+def read_lines(lock):
+    """The lines of a lock, each with its hashes."""
+    text = (paths.PROJECT / lock).read_text().replace("\\\n", "")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
-def read_locked(environment=None):
-    """Package -> version of all lines of the lock whose marker holds in ``environment``; by default on this machine."""
-    found = [Requirement(line) for line in read_lock()]
+def read_versions(*locks, environment=None):
+    """Package -> version of all lines whose marker holds in ``environment``; by default on this machine."""
+    found = [Requirement(line.partition(" --hash=")[0]) for lock in locks for line in read_lines(lock)]
     held = [requirement for requirement in found if not requirement.marker or requirement.marker.evaluate(environment)]
     return {canonicalize_name(requirement.name): str(requirement.specifier).removeprefix("==") for requirement in held}
 
 
 @pytest.fixture(scope="module")
 def locked():
-    return read_locked()
+    return read_versions(USER, DEVELOPER)
 
 
-def test_lock_holds_names_and_exact_versions_only():
-    line_of_lock = re.compile(r'[\w.-]+==[\w.]+(; sys_platform == "(darwin|win32)")?')
-    assert [line for line in read_lock() if not line_of_lock.fullmatch(line)] == []
-    assert "//" not in (paths.PROJECT / "requirements.lock").read_text()
+def unmet(requirements, versions, environment):
+    """The requirements that hold in ``environment``, but that no locked version meets."""
+    wanted = [requirement for requirement in map(Requirement, requirements) if requirement.name != "hpa-kit"]
+    held = [each for each in wanted if not each.marker or each.marker.evaluate(environment)]
+    found = [(each, versions.get(canonicalize_name(each.name))) for each in held]
+    return [str(each) for each, version in found if not version or not each.specifier.contains(version, True)]
 
 
-def test_lock_covers_pyproject(locked):
-    project = read_project()
-    for text in project["dependencies"] + project["optional-dependencies"]["test"]:
-        requirement = Requirement(text)
-        version = locked.get(canonicalize_name(requirement.name))
-        assert version and requirement.specifier.contains(version), f"{text}: {version} in the lock, run make lock"
+@pytest.mark.parametrize("lock", [USER, DEVELOPER, WORKFLOW])
+def test_locks_hold_names_exact_versions_and_hashes_only(lock):
+    line_of_lock = re.compile(r"[\w.-]+==[\w.]+( ; [^;#]+?)?( +--hash=sha256:[0-9a-f]{64})+ *")
+    assert [line for line in read_lines(lock) if not line_of_lock.fullmatch(line)] == []
+    assert "//" not in (paths.PROJECT / lock).read_text()
+
+
+def test_no_package_is_locked_twice():
+    """What both additional locks need and the first does not is in both, in one version with the same files."""
+    lines = {lock: dict(line.split("==", 1) for line in read_lines(lock)) for lock in (USER, DEVELOPER, WORKFLOW)}
+    assert all(len(lines[lock]) == len(read_lines(lock)) for lock in lines)
+    assert not set(lines[USER]) & (set(lines[DEVELOPER]) | set(lines[WORKFLOW]))
+    for name in set(lines[DEVELOPER]) & set(lines[WORKFLOW]):
+        version, *hashes = re.findall(r"^[\w.]+|--hash=\S+", lines[DEVELOPER][name])
+        assert [version, *hashes] == re.findall(r"^[\w.]+|--hash=\S+", lines[WORKFLOW][name])
 
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_lock_is_complete_without_dependencies_being_resolved(locked, system, python):
-    """Every requirement of every locked package is locked: opencv-python alone is replaced by its headless twin.
+@pytest.mark.parametrize("beside, extra", [(None, None), (DEVELOPER, "test"), (WORKFLOW, "workflow")])
+def test_locks_are_complete_without_dependencies_being_resolved(beside, extra, system, python):
+    """All that pyproject and each locked package ask for is locked: opencv-python is replaced by its headless twin.
 
-    Read from the packages installed here; those that other systems need besides have no requirements of their own.
+    Read from the packages installed here; of those that only other systems need, the resolver read it.
     """
     environment = SYSTEMS[system] | {"python_version": python, "python_full_version": f"{python}.5", "extra": ""}
-    there, missing = read_locked(environment), []
-    for name in set(locked) & set(there) - {"pip"}:
-        if importlib.metadata.version(name) != locked[name]:
-            pytest.skip(f"{name} is installed in another version than the lock's: run make test")
-        for text in importlib.metadata.requires(name) or []:
-            requirement = Requirement(text)
-            if requirement.marker and not requirement.marker.evaluate(environment):
-                continue
-            version = there.get(canonicalize_name(requirement.name))
-            if not version or not requirement.specifier.contains(version, prereleases=True):
-                missing.append(f"{name} asks for {text}, locked is {version}")
-    assert missing == ["imgaug asks for opencv-python, locked is None"]
-
-
-def test_snakemakes_lock_fits_beside_the_first(locked):
-    """Names and exact versions, none of them twice; with the first lock complete and all that the extra asks for."""
-    lines = (paths.PROJECT / "workflow" / "requirements.lock").read_text().splitlines()
-    lines = [line for line in lines if not line.startswith("#")]
-    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
-    more = {canonicalize_name(line.partition("==")[0]): line.partition("==")[2] for line in lines}
-    assert not set(more) & set(locked)
-    wanted = list(read_project()["optional-dependencies"]["workflow"])
-    for name in more:
+    locks = [USER, beside] if beside else [USER]
+    here, there = read_versions(*locks), read_versions(*locks, environment=environment)
+    project = read_project()
+    wanted = project["dependencies"] + project["optional-dependencies"].get(extra, [])
+    missing = {"pyproject": unmet(wanted, there, environment)}
+    for name in set(here) & set(there):
         try:
-            wanted += importlib.metadata.requires(name) or []
+            distribution = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
-            continue  # not installed here: make grid
-    for requirement in map(Requirement, wanted):
-        if not requirement.marker or requirement.marker.evaluate({"extra": ""}):
-            version = (locked | more).get(canonicalize_name(requirement.name))
-            assert version and requirement.specifier.contains(version), f"{requirement}: {version} in the locks"
+            assert beside == WORKFLOW, f"{name} is not installed here: run make test"
+            continue  # make grid installs it
+        if distribution.version != here[name]:
+            pytest.skip(f"{name} is installed in another version than the lock's: run make test")
+        missing[name] = unmet(distribution.requires or [], there, environment)
+    assert {name: lines for name, lines in missing.items() if lines} == {"imgaug": ["opencv-python"]}
+
+
+def read_imports(*folders):
+    """Top-level names of the other packages that the Python files and notebooks of ``folders`` import."""
+    sources = [path.read_text() for folder in folders for path in (paths.PROJECT / folder).rglob("*.py")]
+    for path in [path for folder in folders for path in (paths.PROJECT / folder).glob("*.ipynb")]:
+        cells = json.loads(path.read_text())["cells"]
+        sources += ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"hpa_lib", "hpa_synth"}
+
+
+def test_dependencies_are_what_is_imported():
+    """Each dependency is imported or has its reason here, and each import is declared."""
+    not_imported = {
+        "jupyterlab": "make lab starts it",
+        "ipykernel": "the kernel that papermill and JupyterLab start",
+        "scikit-image": "imgaug needs it, in a version for NumPy 2",
+        "jinja2": "pandas writes LaTeX and captions with it",
+    }
+    optional = {"jax"}  # the second backend, imported where it is in force
+    distributions = importlib.metadata.packages_distributions()
+    imports = read_imports("hpa_lib", "hpa_synth", "notebooks", "exercises") - optional
+    imported = {canonicalize_name(distributions[name][0]) for name in imports}
+    declared = {canonicalize_name(Requirement(text).name) for text in read_project()["dependencies"]}
+    assert imported | set(not_imported) == declared
+    assert not imported & set(not_imported)
 
 
 def test_supported_systems_are_stated():
@@ -177,7 +207,7 @@ def test_environment_is_in_step_with_pyproject():
     conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
     assert "python=3.11" in conda and "pip" in conda
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
-    assert pip[-1] == "-e .[test]"
+    assert pip[-1] == "-e ."
     ours = {Requirement(text).name: Requirement(text) for text in read_project()["dependencies"]}
     named = {Requirement(text).name: Requirement(text) for text in pip[:-1]}
     assert set(NINE) <= set(named)
@@ -204,22 +234,46 @@ def test_another_python_is_refused_in_one_sentence(tmp_path):
     assert done.stderr.splitlines()[0].startswith(f"Python 3.11, 3.12 or 3.13 is needed (found: {other})")
 
 
-def test_nothing_is_installed_again_unless_the_lock_or_pyproject_changed(tmp_path):
-    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
-        (tmp_path / name).write_bytes((paths.PROJECT / name).read_bytes())
+@pytest.mark.parametrize(
+    "target, locks",
+    [("demo", [USER]), ("bench", [USER]), ("test", [USER, DEVELOPER]), ("grid", [USER, WORKFLOW])]
+    + [("workflow", [USER, DEVELOPER, WORKFLOW])],
+)
+def test_a_target_installs_its_locks_and_nothing_again_unless_one_changed(tmp_path, target, locks):
     (tmp_path / ".venv").mkdir()
+    (tmp_path / "workflow").mkdir()
+    for name in ("Makefile", "pyproject.toml", USER, DEVELOPER, WORKFLOW):
+        (tmp_path / name).write_bytes((paths.PROJECT / name).read_bytes())
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
 
     def plan():
-        command = ["make", "--dry-run", "test"]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, env=clean).stdout
+        command = ["make", "--dry-run", target]
+        text = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, env=clean).stdout
+        return re.findall(r"pip .*--require-hashes --no-deps -r (\S+)", text)
 
-    assert "pip" in plan()
-    (tmp_path / ".venv" / "installed").touch()
-    assert "pip" not in plan() and "pytest" in plan()
-    later = (tmp_path / ".venv" / "installed").stat().st_mtime + 10
-    os.utime(tmp_path / "requirements.lock", (later, later))
-    assert "pip" in plan()
+    assert plan() == locks
+    for stamp in ("installed", "installed-dev", "installed-workflow"):
+        (tmp_path / ".venv" / stamp).touch()
+    assert plan() == []
+    later = (tmp_path / ".venv" / "installed-workflow").stat().st_mtime + 10
+    os.utime(tmp_path / locks[-1], (later, later))
+    assert plan() == [locks[-1]]
+
+
+def test_hooks_have_the_locks_versions(locked):
+    hooks = yaml.safe_load((paths.PROJECT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    wanted = {text for hook in hooks for text in hook["additional_dependencies"]}
+    assert wanted == {f"{name}=={locked[name]}" for name in ("ruff", "nbstripout")}
+
+
+def test_the_weekly_workflow_calls_the_ci_script():
+    text = (paths.PROJECT / ".github" / "workflows" / "weekly.yml").read_text()
+    workflow = yaml.safe_load(text)
+    assert set(workflow[True]) == {"schedule", "workflow_dispatch"}  # YAML reads "on" as true
+    (job,) = workflow["jobs"].values()
+    assert job["strategy"]["matrix"]["python"] == ["3.11", "3.13"]
+    assert job["steps"][-1]["run"] == "bash .ci/run"
+    assert text.startswith("# Untested")
 
 
 def test_ci_script_is_sound_bash():
