@@ -318,7 +318,7 @@ def measure(options) -> list[dict] | dict:
 
 
 if __name__ == "__main__":
-    parser = speed.make_parser(__doc__, size=128, batch=32, seconds=10, repeats=2)
+    parser = speed.make_parser(__doc__, size=128, batch=32, seconds=8, repeats=2)
     parser.add_argument("--models", nargs="*", default=MODELS, choices=MODELS)
     parser.add_argument("--variants", action="store_true", help="also the other precision and Keras's BatchNorm")
     parser.add_argument("--measure", default="", help=argparse.SUPPRESS)
