@@ -58,9 +58,8 @@ check: $(DEVELOPER)  ## ruff, and the notebooks are stored clean
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest tests/test_architecture.py tests/test_notebooks.py tests/test_setup.py
 
-bench: $(USER)  ## the benchmarks, each prints a small table (not models.py: for a GPU; nor those that need a run set)
-	@for name in cache synthetic thresholds interval_coverage losses leaderboard training runner; do \
-	  echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
+bench: $(USER)  ## the speed page: outputs/reference/speed.csv and the table in bench/README.md, 20 minutes
+	$(BIN)/python bench/all.py
 
 browser: $(DEVELOPER)  ## "Run all" in JupyterLab in a real Chromium (Debian's package, installed when missing)
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }

@@ -1,9 +1,8 @@
-"""Decoding once: how fast the cache is built, and how much faster an epoch is read from it.
+"""Decoding once: how fast the cache is built, how much faster an epoch is read from it, and how both grow.
 
-    python bench/cache.py [--images 1200] [--size 256] [--workers 2]
+    python bench/cache.py [--images 300] [--size 256] [--workers 2]
 
-Draws 512-px PNGs with the statistics of real ones in a temporary folder (``--data`` uses a real folder instead), and
-prints a small table of ratios. Each figure is the best of three runs, taken in turns.
+Draws 512-px PNGs with the statistics of real ones in a temporary folder and links to them under many names.
 """
 
 import argparse
@@ -12,17 +11,17 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
+import speed
 from PIL import Image
 
 from hpa_lib.data import cache, kaggle, png
 
-DRAWN = 200  # images
+DRAWN = 60  # images
 FILTERS = {0: 0.11, 1: 0.37, 2: 0.26, 4: 0.26}  # share of rows with no filter, Sub, Up, Paeth in 40 of Kaggle's files
 
 
@@ -75,15 +74,9 @@ def read_epoch(path, batch_size=64):
         np.ascontiguousarray(images[order[start : start + batch_size]])
 
 
-def seconds(action, *arguments):
-    start = time.perf_counter()
-    action(*arguments)
-    return time.perf_counter() - start
-
-
 def peak_memory(num_images):
     """The peak resident memory, MB, of a fresh process that caches ``num_images`` small images."""
-    command = [sys.executable, __file__, "--memory-of", str(num_images)]
+    command = [sys.executable, __file__, "--json", "--memory-of", str(num_images)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
@@ -98,53 +91,40 @@ def link_pngs(folder, sources, num_images):
 
 
 def cache_links(num_images):
-    """Cache many images of 64 px, and print the peak memory in MB of this process and its two workers."""
+    """Cache many images of 64 px: the peak memory in MB of this process and its two workers."""
     cache.WORTH_A_PROCESS = 1  # work in processes whatever the number
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         ids = link_pngs(folder, draw_pngs(folder, 1, side=64), num_images)
         cache.build(folder, ids, "train", 64, folder / "cache", 2, progress=False)
         parent, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        print((parent + 2 * child) / 1024)
+        return (parent + 2 * child) / 1024
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=1200, help=f"links to {DRAWN} drawn ones")
-    parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--data", type=Path, help="a folder in Kaggle's layout; its first images are used")
-    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+def measure(options):
     if options.memory_of:
-        cache_links(options.memory_of)
-        return
+        return cache_links(options.memory_of)
     with tempfile.TemporaryDirectory() as target:
-        data = options.data or Path(target)
-        if options.data:
-            ids = kaggle.read_labels(data / "train.csv")[0][: options.images]
-        else:
-            ids = link_pngs(data, draw_pngs(data, DRAWN), options.images)
-        times = {"pillow": [], "cache": [], "epoch": []}
-        for _ in range(3):
-            times["pillow"].append(seconds(pillow_loop, data, ids, options.size))
-            path = Path(tempfile.mkdtemp(dir=target)) / f"train_{options.size}"
-            building = (data, ids, "train", options.size, path.parent, options.workers, False)
-            times["cache"].append(seconds(cache.build, *building))
-            times["epoch"].append(seconds(read_epoch, path))
-        best = {name: len(ids) / min(values) for name, values in times.items()}
-    small, large = peak_memory(2000), peak_memory(20000)
-    print(f"{len(ids)} images of four PNGs, cached at {options.size} px, {options.workers} processes")
-    rows = [
-        ("plain Pillow loop", f"{best['pillow']:.0f} images/s", ""),
-        ("building the cache", f"{best['cache']:.0f} images/s", f"{best['cache'] / best['pillow']:.1f} x the loop"),
-        ("an epoch from it", f"{best['epoch']:.0f} images/s", f"{best['epoch'] / best['cache']:.0f} x decoding again"),
-        ("peak memory, 2,000 images", f"{small:.0f} MB", ""),
-        ("peak memory, 20,000 images", f"{large:.0f} MB", f"{large / small:.2f} x"),
+        data, most = Path(target), 16 * options.images
+        ids = link_pngs(data, draw_pngs(data, DRAWN), most)
+        built = {}
+        for factor in (1, 4, 16):
+            path = data / f"of-{factor}" / f"train_{options.size}"
+            building = data, ids[: factor * options.images], "train", options.size, path.parent, options.workers, False
+            built[factor] = speed.clock(cache.build, *building)
+        plain = options.images / speed.clock(pillow_loop, data, ids[: options.images], options.size)
+        epoch = min(speed.clock(read_epoch, path) for _ in range(3))
+    decoded, what = most / built[16], f"images of four PNGs, cached at {options.size} px"
+    small, large = peak_memory(500), peak_memory(8000)
+    return [
+        speed.compare(what, decoded, plain, "images/s", "plain Pillow loop", f">= {options.workers}"),
+        speed.compare("an epoch from the cache", most / epoch, decoded, "images/s", "decoding again", ">= 10"),
+        *speed.growth("cache", built, f"{options.images} images"),
+        speed.compare("cache, 16 x, peak memory", large, small, "MB", "500 images of 64 px", "<= 1.25"),
     ]
-    for name, value, ratio in rows:
-        print(f"{name:28}{value:>18}   {ratio}")
 
 
 if __name__ == "__main__":
-    main()
+    parser = speed.make_parser(__doc__, images=300, size=256, workers=2)
+    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
+    speed.main(parser, measure)

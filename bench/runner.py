@@ -1,18 +1,21 @@
-"""What `hpa run` costs over plain papermill, per notebook: python bench/runner.py [--times 5]
+"""What `hpa run` takes beside plain papermill, and how it grows with the number of notebooks.
+
+    python bench/runner.py [--times 3]
 
 The same small notebook, which imports what the kit's notebooks import, is run in turn by plain papermill and by the
-strict runner, each in this process; the difference of the medians is the overhead. Goal: 1 s.
+strict runner, each in this process. The goal is at most 1 s over plain papermill per notebook.
 """
 
-import argparse
+import contextlib
+import functools
 import json
 import logging
-import statistics
+import sys
 import tempfile
-import time
 from pathlib import Path
 
 import papermill
+import speed
 
 from hpa_lib.running import plan, runner
 
@@ -41,34 +44,30 @@ def run_plainly(notebook: Path, out: Path) -> None:
     papermill.execute_notebook(str(notebook), str(out / "plain.ipynb"), {"OUT": str(out)}, progress_bar=False)
 
 
-def run_strictly(notebook: Path, out: Path, resume: bool = False) -> None:
-    records = runner.run_plan([plan.Step("strict", notebook, {"OUT": str(out)})], out, runner.Options(resume=resume))
+def run_strictly(notebook: Path, out: Path, steps: int = 1, resume: bool = False) -> None:
+    wanted = [plan.Step(f"strict{number}", notebook, {"OUT": str(out)}) for number in range(steps)]
+    records = runner.run_plan(wanted, out, runner.Options(resume=resume))
     assert records[-1]["status"] == "done", records[-1]["error"]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--times", type=int, default=5)
-    times = parser.parse_args().times
+def measure(options) -> list[dict]:
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    ways = {
-        "plain papermill": run_plainly,
-        "hpa run": run_strictly,
-        "hpa run --resume, up to date": lambda notebook, out: run_strictly(notebook, out, resume=True),
-    }
-    seconds = {name: [] for name in ways}
-    with tempfile.TemporaryDirectory() as folder:
-        notebook = write_notebook(Path(folder) / "0_small.ipynb")
-        for _ in range(times):
-            for name, way in ways.items():
-                start = time.perf_counter()
-                way(notebook, Path(folder))
-                seconds[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    print(f"| way | median s of {times} | over plain papermill |\n|---|---|---|")
-    for name, median in medians.items():
-        print(f"| {name} | {median:.2f} | {median - medians['plain papermill']:+.2f} s |")
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
+        notebook, out = write_notebook(Path(folder) / "0_small.ipynb"), Path(folder)
+        ways = {
+            "plain": functools.partial(run_plainly, notebook, out),
+            "strict": functools.partial(run_strictly, notebook, out),
+            "resume": functools.partial(run_strictly, notebook, out, resume=True),
+        }
+        medians = speed.take_turns(ways, options.times)
+        seconds = {factor: speed.clock(run_strictly, notebook, out, factor) for factor in (4, 16)}
+    peer, goal = "plain papermill", f"<= {1 + 1 / medians['plain']:.2f}"
+    return [
+        speed.compare("hpa run, one notebook", medians["strict"], medians["plain"], "s", peer, goal),
+        speed.compare("hpa run --resume, up to date", medians["resume"], medians["plain"], "s", peer),
+        *speed.growth("hpa run", {1: medians["strict"]} | seconds, "one notebook"),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    speed.main(speed.make_parser(__doc__, times=3), measure)

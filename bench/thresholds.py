@@ -1,21 +1,23 @@
-"""Exact thresholds against the study's loop, and how long a bootstrap takes.
+"""Exact thresholds against the study's loop, the bootstrap against a plain loop, and how both grow.
 
     python bench/thresholds.py [--images 31072] [--loop-classes 4]
 
-The loop tries 100 thresholds per class with scikit-learn's ``f1_score``, as the study did. It is timed on
-``--loop-classes`` classes, evenly spread from common to rare, and scaled to 28 (``--loop-classes 28`` runs it in full).
+The study's loop tries 100 thresholds per class with scikit-learn's ``f1_score``; it is timed on ``--loop-classes``
+classes, evenly spread from common to rare, and scaled to 28. The plain bootstrap scores each resample of the images
+with ``f1_score``; it is timed on a few resamples and scaled to 1,000.
 """
 
-import argparse
+import functools
 import time
 
 import numpy as np
+import speed
 from sklearn.metrics import f1_score
 
 from hpa_lib.decisions import bootstrap, metrics, thresholds
 
-NUM_LABELS = 28
-POINTS = 100
+NUM_LABELS, POINTS = 28, 100
+DRAWS, LOOP_DRAWS, TEST_IMAGES = 1000, 10, 11_702
 
 
 def draw_case(num_images, seed=0):
@@ -28,43 +30,55 @@ def draw_case(num_images, seed=0):
 
 
 def loop(labels, probs):
-    """The study's search for one class: its best F1 over 100 thresholds."""
-    return max(f1_score(labels, probs >= step / POINTS, zero_division=0) for step in range(POINTS))
+    """The study's search, class by class: its best F1 over 100 thresholds."""
+    return [
+        max(f1_score(truth, column >= step / POINTS, zero_division=0) for step in range(POINTS))
+        for truth, column in zip(labels.T, probs.T, strict=True)
+    ]
 
 
-def best_of(action, repeats=3):
-    """The result, and the shortest of a few times in seconds."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        result = action()
-        times.append(time.perf_counter() - start)
-    return result, min(times)
+def bootstrap_plainly(labels, preds):
+    """Macro F1 of a few resamples, one after the other."""
+    generator = np.random.default_rng(0)
+    for _ in range(LOOP_DRAWS):
+        rows = generator.integers(len(labels), size=len(labels))
+        f1_score(labels[rows], preds[rows], average="macro", zero_division=0)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=31072)
-    parser.add_argument("--loop-classes", type=int, default=4)
-    options = parser.parse_args()
+def measure(options):
     labels, probs = draw_case(options.images)
-    tuned, exact_time = best_of(lambda: thresholds.tune(labels, probs))
-    _, grid_time = best_of(lambda: thresholds.tune(labels, probs, "grid"))
-    exact = metrics.f1_per_class(labels, thresholds.apply(probs, tuned))
     classes = np.linspace(0, NUM_LABELS - 1, options.loop_classes).astype(int)
-    found, loop_time = best_of(lambda: [loop(labels[:, label], probs[:, label]) for label in classes], repeats=1)
-    loop_time *= NUM_LABELS / len(classes)
-    gains = exact[classes] - found
-    test_labels, test_preds = labels[:11702], thresholds.apply(probs[:11702], tuned)
-    interval, bootstrap_time = best_of(lambda: bootstrap.interval(test_labels, test_preds, draws=1000), repeats=1)
-    print(f"{options.images:,} images x {NUM_LABELS} classes, {POINTS} points")
-    print(f"{'loop over f1_score':32}{loop_time:9.2f} s   (from {len(classes)} of 28 classes)")
-    print(f"{'method grid':32}{grid_time:9.3f} s   {loop_time / grid_time:7.0f} x the loop")
-    print(f"{'method exact':32}{exact_time:9.3f} s   {loop_time / exact_time:7.0f} x the loop")
-    print(f"{'F1 exact - F1 loop':32}{gains.min():+9.4f} at least, {gains.max():+.4f} at most")
-    score = f"macro F1 {interval['estimate']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
-    print(f"{'1,000 bootstraps of 11,702 x 28':32}{bootstrap_time:9.2f} s   {score}")
+    some = labels[:, classes], probs[:, classes]
+    exact = metrics.f1_per_class(labels, thresholds.apply(probs, thresholds.tune(labels, probs)))[classes]
+    assert (exact >= np.array(loop(*some)) - 1e-12).all(), "the loop found a better threshold than the exact search"
+    looped = speed.clock(loop, *some) * NUM_LABELS / len(classes)
+    peer = f"f1_score at {POINTS} thresholds"
+    rows = []
+    for method in ("exact", "grid"):
+        seconds = speed.take_turns({method: functools.partial(thresholds.tune, labels, probs, method)}, 3)[method]
+        what = f"thresholds {method}, {options.images:,} images"
+        rows.append(speed.compare(what, 1 / seconds, 1 / looped, "per second", peer, ">= 1"))
+    test = labels[:TEST_IMAGES], thresholds.apply(probs[:TEST_IMAGES], 0.5)
+    ours = speed.clock(lambda: bootstrap.interval(*test, draws=DRAWS)) / DRAWS
+    plain = speed.clock(bootstrap_plainly, *test) / LOOP_DRAWS
+    what, peer = f"bootstrap, {len(test[0]):,} images", "f1_score of each resample"
+    rows.append(speed.compare(what, 1 / ours, 1 / plain, "resamples/s", peer, ">= 1"))
+    return rows + measure_growth(options.images // 16)
+
+
+def measure_growth(images):
+    """The rows of 4 x and 16 x as many images, in seconds of all cores: the shortest of five."""
+    tuning, resampling = {}, {}
+    for factor in (1, 4, 16):
+        labels, probs = draw_case(images * factor)
+        preds = thresholds.apply(probs, 0.5)
+        resample = functools.partial(bootstrap.interval, labels, preds, draws=100)
+        tune = functools.partial(thresholds.tune, labels, probs)
+        for seconds, action in ((tuning, tune), (resampling, resample)):
+            seconds[factor] = min(speed.clock(action, clock=time.process_time) for _ in range(5))
+    work = f"{images:,} images"
+    return speed.growth("thresholds exact", tuning, work) + speed.growth("bootstrap, 100 resamples", resampling, work)
 
 
 if __name__ == "__main__":
-    main()
+    speed.main(speed.make_parser(__doc__, images=31_072, loop_classes=4), measure)

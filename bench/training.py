@@ -1,78 +1,139 @@
-"""How fast training is on this CPU: `fit` beside the bare step, the chosen precision beside float32, PyTorch, imgaug.
+"""How fast training is on this CPU: `fit` beside the bare step, Keras beside PyTorch, and what `fit` adds to a step.
 
-    python bench/training.py                                          # 128 px, batches of 32, three networks
-    python bench/training.py --models resnet18 --steps 4 --repeats 1  # a try
+    python bench/training.py                                      # 128 px, batches of 32, four networks
+    python bench/training.py --models resnet18 --seconds 3        # a try
+    python bench/training.py --variants                           # also the other precision, and Keras's own BatchNorm
 
-All in one run, so the ratios can be trusted where the absolute figures cannot. *Bare* is one training step on a
-constant batch. *fit* is ``model.fit`` on batches from a memory-mapped cache, with the study's imgaug augmentation;
-*wait* the longest time from the end of an epoch's last step until ``fit`` returned, in steps. Each network runs in
-float32 and in bfloat16, in a process of its own; `bare` and `fit` take turns in it. The precision that
-``device.setup("auto")`` chooses here is marked with a star; a CPU without products in bfloat16 is left at float32, and
-so is PyTorch on it. *Plain norm* has Keras's own BatchNormalization in place of the fused one of
-``hpa_lib/models/layers.py``. PyTorch (left out where it is not installed) trains the very same network, see
-torch_twin.py, in a process without TensorFlow: the two crash side by side.
+*Bare* is one training step on a constant batch. *fit* is ``model.fit`` on batches from a memory-mapped cache, with the
+study's imgaug augmentation or with none; the three take turns in blocks of ``--seconds``. Each network runs in its own
+process, in the precision that ``device.setup("auto")`` chooses here. PyTorch trains the very same network, see
+torch_twin.py, in a process without TensorFlow: the two crash side by side. *Without a network* is the same ``fit`` with
+one small dense layer, which leaves what Keras, tf.data and the augmentation take.
 """
 
 import argparse
+import collections
+import functools
 import importlib.util
 import json
 import os
 import re
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import speed
+
 import hpa_lib  # noqa: F401  (before Keras: it sets what TensorFlow reads at its first import)
 
-MODELS = ("densenet", "resnet18", "inception_v2")
+MODELS = ("densenet", "resnet18", "inception_v2", "densenet121")
+TWINS = MODELS[:3]  # those that torch_twin.py translates
+HOW = ("eager", "compiled")
+UNIT, CACHED = "images/s", 512  # images in the memory-mapped cache
 TIME_LIMIT = 900  # seconds for one measurement
 # What TensorFlow logs:
 LOG_LINE = re.compile(r"[IWE]\d{4} |\d{4}-\d\d-\d\d .*: [IWE] |WARNING: All log|To enable the following")
 ON_CPU = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # for a GPU there is bench/models.py
 
 
-def measure_keras(name: str, precision: str, options) -> dict:
-    """Images per second of the bare step and of ``fit``, medians over the repeats, and the longest wait in steps."""
-    import keras
+def compile_model(model):
+    """The model with the optimiser and the loss of the course's runs."""
     import numpy as np
 
+    from hpa_lib.training import loop, losses
+
+    optimizer = loop.make_optimizer({"learning_rate": 1e-3, "epochs": 100}, 100)
+    model.compile(optimizer=optimizer, loss=losses.make_loss("bce", np.ones(28)), jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def make_ways(model, options, folder: str):
+    """Three functions that train a number of steps: bare, and ``fit`` with no augmentation and with the study's."""
+    import numpy as np
+
+    from hpa_lib.training import batches
+
+    random = np.random.default_rng(0)
+    labels = (random.random((CACHED, 28)) < 0.06).astype("float32")
+    pixels = random.integers(0, 256, (CACHED, options.size, options.size, 4), np.uint8)
+    np.save(Path(folder) / "images.npy", pixels)
+    images = np.load(Path(folder) / "images.npy", mmap_mode="r")
+    constant = pixels[: options.batch], labels[: options.batch]
+
+    def bare(steps: int):
+        for _ in range(steps):
+            model.train_on_batch(*constant)
+
+    def fit(augmentation: str, steps: int):
+        rows, recipe = np.arange(steps * options.batch) % CACHED, {"shuffle": True, "augmentation": augmentation}
+        model.fit(batches.ImageBatches(images, labels, rows, options.batch, **recipe), shuffle=False, verbose=0)
+
+    return {"bare": bare, "none": functools.partial(fit, "none"), "study": functools.partial(fit, "study")}
+
+
+def measure_keras(name: str, precision: str, options) -> dict:
+    """Images per second of the bare step and of ``fit``, and the steps of a block."""
+    import keras
+
     from hpa_lib import models
-    from hpa_lib.training import batches, loop, losses
 
     keras.config.set_dtype_policy(precision)
-    random = np.random.default_rng(0)
-    count = options.steps * options.batch
-    shape = (count, options.size, options.size, 4)
-    model = models.MODELS[name](image_size=options.size, channels="rgby")
-    optimizer = loop.make_optimizer({"learning_rate": 1e-3, "epochs": 100}, options.steps)
-    model.compile(optimizer=optimizer, loss=losses.make_loss("bce", np.ones(28)), jit_compile=False)
-    labels = (random.random((count, 28)) < 0.06).astype("float32")
+    model = compile_model(models.MODELS[name](image_size=options.size, channels="rgby"))
     with tempfile.TemporaryDirectory() as folder:
-        np.save(Path(folder) / "images.npy", random.integers(0, 256, shape, np.uint8))
-        images = np.load(Path(folder) / "images.npy", mmap_mode="r")
-        recipe = {"shuffle": True, "augmentation": "study"}
-        train = batches.ImageBatches(images, labels, np.arange(count), options.batch, **recipe)
-        constant = np.array(images[: options.batch]), labels[: options.batch]
-        rates, waits, step_ends = {"bare": [], "fit": []}, [], []
-        note_end = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: step_ends.append(time.time()))
-        for repeat in range(options.repeats + 1):  # the first one warms up
-            started = time.perf_counter()
-            for _ in range(options.steps):
-                model.train_on_batch(*constant)
-            middle = time.perf_counter()
-            for _ in range(options.epochs):  # one call per epoch, as loop.fit does
-                model.fit(train, shuffle=False, verbose=0, callbacks=[note_end])
-                waits.append(time.time() - step_ends[-1])
-            ended = time.perf_counter()
-            if repeat:
-                rates["bare"].append(count / (middle - started))
-                rates["fit"].append(options.epochs * count / (ended - middle))
-    medians = {kind: statistics.median(values) for kind, values in rates.items()}
-    return medians | {"wait": max(waits[options.epochs :]) * medians["bare"] / options.batch}
+        ways = make_ways(model, options, folder)
+        for way in ways.values():
+            way(3)  # warms up
+        steps = max(round(options.seconds / (speed.clock(ways["bare"], 2) / 2)), 8)
+        seconds = speed.take_turns({kind: functools.partial(way, steps) for kind, way in ways.items()}, options.repeats)
+    return {kind: steps * options.batch / value for kind, value in seconds.items()} | {"steps": steps}
+
+
+def measure_pipeline(options) -> dict:
+    """What ``fit`` takes without a network, ms of all cores: per call, and per batch beside a bare step."""
+    import keras
+
+    inputs = keras.Input((options.size, options.size, 4), dtype="uint8")
+    first_pixel = keras.layers.Rescaling(1 / 255)(inputs[:, 0, 0, :])
+    model = compile_model(keras.Model(inputs, keras.layers.Dense(28)(first_pixel)))
+    with tempfile.TemporaryDirectory() as folder:
+        short, long = {}, {}
+        for kind, way in make_ways(model, options, folder).items():
+            for steps, times in ((3, {}), (10, short), (50, long)):  # the first warms up
+                times[kind] = 1e3 * min(speed.clock(way, steps, clock=time.process_time) for _ in range(5))
+    per_step = {kind: (long[kind] - short[kind]) / 40 for kind in long}
+    batches = {kind: per_step[kind] - per_step["bare"] for kind in ("none", "study")}
+    return batches | {"call": short["none"] - 10 * per_step["none"], "bare": per_step["bare"]}
+
+
+def profile_step(name: str, precision: str, options) -> dict:
+    """Each kind of operation's share of three training steps, largest first, by TensorFlow's profiler."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    from hpa_lib import models
+
+    keras.config.set_dtype_policy(precision)
+    model = compile_model(models.MODELS[name](image_size=options.size, channels="rgby"))
+    batch = np.zeros((options.batch, options.size, options.size, 4), np.uint8), np.zeros((options.batch, 28), "float32")
+    model.train_on_batch(*batch)
+    totals, space = collections.Counter(), xplane_pb2.XSpace()
+    with tempfile.TemporaryDirectory() as folder:
+        with tf.profiler.experimental.Profile(folder):
+            for _ in range(3):
+                model.train_on_batch(*batch)
+        space.ParseFromString(next(Path(folder).rglob("*.xplane.pb")).read_bytes())
+    for plane in space.planes:
+        for event in (event for line in plane.lines for event in line.events):
+            operation = re.fullmatch(r"[\w./]+:(\w+).*", plane.event_metadata[event.metadata_id].name)
+            if operation:
+                totals[operation[1]] += event.duration_ps
+    return {operation: round(time / totals.total(), 3) for operation, time in totals.most_common(20)}
 
 
 def measure_plain_norm(name: str, precision: str, options) -> dict:
@@ -130,34 +191,14 @@ def measure_torch(name: str, precision: str, how: str, options) -> dict:
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
 
-    rates = []
-    for _ in range(options.repeats + 1):  # the first one warms up
-        started = time.perf_counter()
-        for _ in range(options.steps):
+    def block(steps: int):
+        for _ in range(steps):
             step()
-        rates.append(options.steps * options.batch / (time.perf_counter() - started))
-    return {"bare": statistics.median(rates[1:])}
 
-
-def measure_augmentation(options) -> dict:
-    """Images per second on one core of each augmentation at 224 px, four channels; ``imgaug`` makes the turns too."""
-    import cv2
-    import numpy as np
-
-    from hpa_lib.training import augment
-
-    cv2.setNumThreads(1)
-    images = np.random.default_rng(0).integers(0, 256, (64, 224, 224, 4), np.uint8)
-    rates, exact = {}, augment.EXACT_TURNS
-    for name in ("imgaug", "study", "strong", "turns"):
-        augment.EXACT_TURNS = {} if name == "imgaug" else exact
-        times = []
-        for repeat in range(options.repeats + 2):
-            started = time.perf_counter()
-            augment.augment_images(images, name.replace("imgaug", "study"), list(range(64 * repeat, 64 * repeat + 64)))
-            times.append(time.perf_counter() - started)
-        rates[name] = 64 / statistics.median(times[1:])
-    return rates
+    block(3)  # warms up
+    steps = max(round(options.seconds / (speed.clock(block, 2) / 2)), 8)
+    seconds = speed.take_turns({"bare": functools.partial(block, steps)}, options.repeats)
+    return {"bare": steps * options.batch / seconds["bare"]}
 
 
 def choose_precision(name: str, options) -> dict:
@@ -169,17 +210,15 @@ def choose_precision(name: str, options) -> dict:
 
 
 def in_child(*arguments: str, **environment: str) -> dict:
-    """What a measurement in a process of its own printed last; ``{}``, with the reason printed, when it failed."""
+    """What a measurement in a process of its own printed last; only ``failed``, the reason, when it did."""
     command = [sys.executable, *arguments]
     options = {"capture_output": True, "text": True, "timeout": TIME_LIMIT, "env": ON_CPU | environment}
     try:
         done = subprocess.run(command, **options)
     except subprocess.TimeoutExpired:
-        print(f"{' '.join(arguments)}: left out, not done after {TIME_LIMIT} s")
-        return {}
+        return {"failed": f"not done after {TIME_LIMIT} s"}
     if done.returncode:
-        print(f"{' '.join(arguments)}: left out, {reason(done.returncode, done.stderr)}")
-        return {}
+        return {"failed": reason(done.returncode, done.stderr)}
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -190,76 +229,98 @@ def reason(returncode: int, stderr: str) -> str:
     return f"ended by {signal.Signals(-returncode).name}: {last}" if returncode < 0 else last
 
 
-def ratio(rates: dict, rate: str, other: str, words: str) -> str:
-    """How many times as fast ``rate`` is as ``other``, as the last column; empty where one of them is missing."""
-    return f"{rates[rate] / rates[other]:>8.2f} {words}" if rate in rates and other in rates else ""
-
-
 MEASURES = {
     "keras": measure_keras,
     "plain_norm": measure_plain_norm,
     "hand_over": hand_over,
     "torch": measure_torch,
-    "augmentation": measure_augmentation,
+    "pipeline": measure_pipeline,
+    "profile": profile_step,
     "precision": choose_precision,
 }
 
 
-def report_network(name: str, given: list[str]):
-    """Print a network's rows: Keras in each precision, then PyTorch where it is installed."""
-    bare, auto = {}, in_child(__file__, "--measure", f"precision:{name}")
-    chosen = auto.get("chosen", "float32")
-    precisions = ("float32", "mixed_bfloat16") if auto.get("fast") else ("float32",)
-    for kind, precision in [*(("keras", precision) for precision in precisions), ("plain_norm", chosen)]:
-        row = in_child(__file__, *given, "--measure", f"{kind}:{name}:{precision}")
-        if row:
-            rate, other = (precision, "float32") if kind == "keras" else ("plain norm", chosen)
-            bare[rate] = row["bare"]
-            mark = " *" if rate == chosen else ""
-            line = f"{name:<14}{'Keras ' + rate + mark:<30}{row['bare']:>11.1f}{row['fit']:>11.1f}"
-            line += f"{row['fit'] / row['bare']:>10.2f}{row['wait']:>7.1f}"
-            print(line + ratio(bare, rate, other, f"x {other}"), flush=True)
+def compare_fit(name: str, found: dict) -> list[dict]:
+    """The rows of a network's ``fit`` beside its bare step."""
+    if "failed" in found:
+        return [speed.not_run(f"{name}: fit", found["failed"])]
+    peer = f"bare step, {found['steps']:.0f} steps"
+    study = speed.compare(f"{name}: fit, study's augmentation", found["study"], found["bare"], UNIT, peer, ">= 0.95")
+    return [study, speed.compare(f"{name}: fit, no augmentation", found["none"], found["bare"], UNIT, peer)]
+
+
+def compare_torch(name: str, precision: str, keras_rate: float, given: list[str]) -> list[dict]:
+    """The row of Keras beside the better of eager and compiled PyTorch."""
+    what = f"{name}: Keras / PyTorch"
     if not importlib.util.find_spec("torch"):
-        return
+        return [speed.not_run(what, "PyTorch is not installed")]
     with tempfile.TemporaryDirectory() as folder:
         given = [*given, f"--folder={folder}"]
         in_child(__file__, *given, "--measure", f"hand_over:{name}")
-        for how in ("eager", "compiled"):
-            measure = f"torch:{name}:{chosen}:{how}"
-            row = in_child(__file__, *given, "--measure", measure, KERAS_BACKEND="numpy")  # only builds the network
-            if row:
-                bare[how] = row["bare"]
-                line = f"{name:<14}{f'PyTorch {how} {chosen}':<30}{row['bare']:>11.1f}{'':>28}"
-                print(line + ratio(bare, chosen, how, "= Keras / PyTorch"), flush=True)
+        only_builds = {"KERAS_BACKEND": "numpy"}
+        ways = {
+            how: in_child(__file__, *given, "--measure", f"torch:{name}:{precision}:{how}", **only_builds)
+            for how in HOW
+        }
+    rates = {how: found["bare"] for how, found in ways.items() if "bare" in found}
+    if not rates:
+        return [speed.not_run(what, ways["eager"]["failed"])]
+    best = max(rates, key=rates.get)
+    words = ", ".join(f"{how} {speed.show(rate)}" for how, rate in rates.items())
+    return [speed.compare(what, keras_rate, rates[best], UNIT, f"PyTorch {best} ({words})", ">= 1")]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="*", default=MODELS, choices=MODELS)
-    parser.add_argument("--size", type=int, default=128, help="pixels")
-    parser.add_argument("--batch", type=int, default=32, help="images")
-    parser.add_argument("--steps", type=int, default=20, help="steps in a timed block")
-    parser.add_argument("--repeats", type=int, default=3, help="timed blocks, of which the median counts")
-    parser.add_argument("--epochs", type=int, default=2, help="calls of fit in a timed block")
-    parser.add_argument("--measure", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", default="", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+def compare_variants(name: str, chosen: str, keras_rate: float, given: list[str]) -> list[dict]:
+    """The rows of the chosen step beside the other precision and beside Keras's own BatchNormalization."""
+    other = "float32" if chosen == "mixed_bfloat16" else "mixed_bfloat16"
+    rows = []
+    for measure, peer in ((f"keras:{name}:{other}", other), (f"plain_norm:{name}:{chosen}", "Keras's BatchNorm")):
+        found, what = in_child(__file__, *given, "--measure", measure), f"{name}: bare step in {chosen}"
+        rows.append(
+            speed.compare(what, keras_rate, found["bare"], UNIT, peer)
+            if "bare" in found
+            else speed.not_run(what, found["failed"])
+        )
+    return rows
+
+
+def measure_network(name: str, given: list[str], variants: bool) -> list[dict]:
+    """All rows of one network."""
+    precision = in_child(__file__, "--measure", f"precision:{name}").get("chosen", "float32")
+    found = in_child(__file__, *given, "--measure", f"keras:{name}:{precision}")
+    rows = compare_fit(f"{name} ({precision.removeprefix('mixed_')})", found)
+    if "bare" not in found:
+        return rows
+    if name in TWINS:
+        rows += compare_torch(name, precision, found["bare"], given)
+    return rows + (compare_variants(name, precision, found["bare"], given) if variants else [])
+
+
+def compare_pipeline(found: dict) -> list[dict]:
+    """The rows of what ``fit`` takes without a network."""
+    if "failed" in found:
+        return [speed.not_run("fit without a network", found["failed"])]
+    peer = "the same step bare"
+    names = {"call": "a call of fit", "none": "a batch, no augmentation", "study": "a batch, study's augmentation"}
+    return [
+        speed.compare(f"{words}, without a network", found[kind], found["bare"], "ms of CPU", peer)
+        for kind, words in names.items()
+    ]
+
+
+def measure(options) -> list[dict] | dict:
     if options.measure:
         kind, *rest = options.measure.split(":")
-        print(json.dumps(MEASURES[kind](*rest, options)))
-        return
-    given = [f"--{name}={getattr(options, name)}" for name in ("size", "batch", "steps", "repeats", "epochs")]
-    print(f"{options.size} px, batches of {options.batch}; * is the precision that auto chooses here")
-    print(f"{'network':<14}{'with':<30}{'bare img/s':>11}{'fit img/s':>11}{'fit/bare':>10}{'wait':>7}{'ratio':>8}")
-    if not importlib.util.find_spec("torch"):
-        print("PyTorch: left out, it is not installed")
-    for name in options.models:
-        report_network(name, given)
-    rates = in_child(__file__, *given, "--measure", "augmentation")
-    if rates:
-        print("augmentation, 224 px, one core:", {name: round(rate) for name, rate in rates.items()}, "img/s")
-        print(f"exact turns / imgaug {rates['turns'] / rates['imgaug']:.1f}")
+        return MEASURES[kind](*rest, options)
+    given = ["--json", *(f"--{name}={getattr(options, name)}" for name in ("size", "batch", "seconds", "repeats"))]
+    rows = [row for name in options.models for row in measure_network(name, given, options.variants)]
+    return rows + compare_pipeline(in_child(__file__, *given, "--measure", "pipeline"))
 
 
 if __name__ == "__main__":
-    main()
+    parser = speed.make_parser(__doc__, size=128, batch=32, seconds=8, repeats=2)
+    parser.add_argument("--models", nargs="*", default=MODELS, choices=MODELS)
+    parser.add_argument("--variants", action="store_true", help="also the other precision and Keras's BatchNorm")
+    parser.add_argument("--measure", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", default="", help=argparse.SUPPRESS)
+    speed.main(parser, measure)
