@@ -2,6 +2,7 @@ import argparse
 import functools
 import hashlib
 import http.server
+import importlib.util
 import json
 import re
 import subprocess
@@ -123,6 +124,9 @@ def test_settings_that_cannot_work_are_refused_before_anything_starts(hpa, study
     refused(hpa(*study, *arguments, "-p", "SEED", "-1"), "parameter SEED = -1: use a number from 0 to 4294967295")
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     refused(hpa(*study, *arguments), "the Keras backend 'torch' (KERAS_BACKEND) is not supported")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    refused(hpa(*study, *arguments), "the Keras backend 'jax' is not installed: pip install jax")
     assert not (tmp_path / "out").exists()
 
 

@@ -6,6 +6,7 @@ defaults, and it passes a number such as ``1e-3`` on as a text. So everything is
 
 import ast
 import difflib
+import importlib.util
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -243,7 +244,7 @@ def check_keras() -> None:
     Keras reads them from ``KERAS_BACKEND`` and from ``keras.json`` in ``KERAS_HOME``, by default ``~/.keras``.
 
     Raises:
-        Refused: another backend than ``BACKENDS``, or images with their channels first.
+        Refused: another backend than ``BACKENDS`` or one that is not installed, or images with their channels first.
     """
     path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "keras.json"
     try:
@@ -254,6 +255,8 @@ def check_keras() -> None:
     if backend not in BACKENDS:
         source = "KERAS_BACKEND" if os.environ.get("KERAS_BACKEND") else path
         raise Refused(f"the Keras backend '{backend}' ({source}) is not supported: use {' or '.join(BACKENDS)}")
+    if not importlib.util.find_spec(backend):
+        raise Refused(f"the Keras backend '{backend}' is not installed: pip install {backend}")
     if stored.get("image_data_format", "channels_last") != "channels_last":
         value = stored["image_data_format"]
         raise Refused(f"image_data_format '{value}' ({path}) is not supported: write \"channels_last\" there")
