@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from hpa_lib import provenance, store
 from hpa_lib.classical import features
@@ -44,7 +45,7 @@ def make_logistic(value: float, class_weight: str | None, seed: int) -> Pipeline
 
 def make_trees(value: float, class_weight: str | None, seed: int) -> ExtraTreesClassifier:
     """100 extremely randomised trees (Geurts et al. 2006); ``value`` is the least number of images in a leaf."""
-    options = {"min_samples_leaf": int(value), "class_weight": class_weight, "random_state": seed}
+    options = {"min_samples_leaf": int(value), "class_weight": class_weight, "random_state": seed, "n_jobs": -1}
     return ExtraTreesClassifier(100, max_features=0.3, **options)
 
 
@@ -87,7 +88,8 @@ def fit(
     """
     make, weight = MODELS[model][0], CLASS_WEIGHTS[class_weights]
     fitted = [make(value, weight, seed) if len(np.unique(target)) == 2 else DummyClassifier() for target in labels.T]
-    return [classifier.fit(values, target) for classifier, target in zip(fitted, labels.T, strict=True)]
+    with threadpool_limits(1, "blas"):  # on matrices as small as these, several threads mostly wait for each other
+        return [classifier.fit(values, target) for classifier, target in zip(fitted, labels.T, strict=True)]
 
 
 def predict(fitted: Sequence[BaseEstimator], values: np.ndarray) -> np.ndarray:
