@@ -1,4 +1,4 @@
-# make demo | grid | test | lab | check | bench | browser | workflow | slurm | lock | clean
+# make demo | grid | test | lab | check | bench | browser | workflow | slurm | coverage | lock | clean
 # Each target sets up .venv by itself, again only after requirements.lock or pyproject.toml changed.
 
 .DEFAULT_GOAL := help
@@ -11,8 +11,10 @@ BIN := .venv/bin
 STAMP := .venv/installed
 WORKFLOW := .venv/installed-workflow
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PYTEST = COVERAGE_FILE=.coverage.$@ $(BIN)/python -m pytest --cov --cov-report=
+UNCOVERED := awk '!/%$$/ || /^TOTAL/ || $$NF + 0 < 90'  # of coverage's table: the total, and the files below 90 %
 
-.PHONY: help demo grid test slow lab check bench browser workflow slurm lock clean
+.PHONY: help demo grid test slow lab check bench browser workflow slurm coverage lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
@@ -36,11 +38,12 @@ $(WORKFLOW): $(STAMP) workflow/requirements.lock
 grid: $(WORKFLOW)  ## a small grid of runs under Snakemake (workflow/README.md), some minutes on two cores
 	$(BIN)/hpa grid workflow/grid.yml
 
-test: $(STAMP)  ## the fast tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+test: $(STAMP)  ## the fast tests, and which part of the library's lines they run
+	$(PYTEST) -n auto --maxprocesses 4 --dist loadfile
+	@COVERAGE_FILE=.coverage.test $(BIN)/coverage report | $(UNCOVERED)
 
 slow: $(STAMP)  ## the slow tests: the whole chain of notebooks on a tiny data set
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m slow
+	$(PYTEST) -n auto --maxprocesses 4 --dist loadfile -m slow
 
 lab: $(STAMP)  ## JupyterLab in notebooks/
 	cd notebooks && ../$(BIN)/jupyter lab
@@ -56,17 +59,21 @@ bench: $(STAMP)  ## the benchmarks, each prints a small table (not models.py: fo
 
 browser: $(STAMP)  ## "Run all" in JupyterLab in a real Chromium (Debian's package, installed when missing)
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
-	$(BIN)/python -m pytest -m browser
+	$(PYTEST) -m browser
 
 workflow: $(WORKFLOW)  ## the tests of grids under Snakemake, with real processes
-	$(BIN)/python -m pytest -m workflow
+	$(PYTEST) -m workflow
 
 slurm: $(WORKFLOW)  ## a grid through a one-node SLURM (Debian's packages, as root)
-	$(BIN)/python -m pytest -m slurm
+	$(PYTEST) -m slurm
+
+coverage: $(STAMP)  ## which part of the library's lines the tests above ran together, subprocesses and notebooks included
+	@$(BIN)/coverage combine --keep --quiet
+	@set -o pipefail; $(BIN)/coverage report --fail-under=85 | $(UNCOVERED)
 
 lock:  ## resolve pyproject.toml anew and rewrite requirements.lock and workflow/requirements.lock
 	bash .ci/lock $(PYTHON)
 
 clean:  ## remove caches and the environment; data/ and outputs/ stay
-	rm -rf .venv *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage*
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
