@@ -76,34 +76,28 @@ class Mutant(NamedTuple):
 
 def vary(node):
     """All that may stand in place of a node."""
-
-    def change(**fields):
-        changed = copy.copy(node)
-        changed.__dict__.update(fields)
-        return changed
-
+    fields = []
     if isinstance(node, ast.Compare):
         for index, operator in enumerate(node.ops):
-            if type(operator) in OTHER:
-                yield change(ops=[*node.ops[:index], OTHER[type(operator)](), *node.ops[index + 1 :]])
+            fields += [("ops", [*node.ops[:index], OTHER[type(operator)](), *node.ops[index + 1 :]])]
     elif type(getattr(node, "op", None)) in OTHER:
-        yield change(op=OTHER[type(node.op)]())
-    elif isinstance(node, ast.UnaryOp):
-        yield node.operand
+        fields = [("op", OTHER[type(node.op)]())]
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float):
-        yield change(value=not node.value if isinstance(node.value, bool) else node.value + 1)
-    elif isinstance(node, ast.Attribute) and node.attr in OTHER:
-        yield change(attr=OTHER[node.attr])
-    elif isinstance(node, ast.Name) and node.id in OTHER:
-        yield change(id=OTHER[node.id])
+        fields = [("value", not node.value if isinstance(node.value, bool) else node.value + 1)]
+    elif isinstance(node, ast.Attribute | ast.Name):
+        fields = [(name, OTHER[getattr(node, name)]) for name in ("attr", "id") if getattr(node, name, None) in OTHER]
     elif isinstance(node, ast.Return) and node.value and ast.unparse(node.value) != "None":
-        yield change(value=ast.Constant(None))
+        fields = [("value", ast.Constant(None))]
     elif isinstance(node, ast.If | ast.IfExp) and not isinstance(node.test, ast.Compare | ast.UnaryOp):
-        yield change(test=ast.UnaryOp(ast.Not(), node.test))
+        fields = [("test", ast.UnaryOp(ast.Not(), node.test))]
+    changed = [node.operand] if isinstance(node, ast.UnaryOp) else []
+    for name, value in fields:
+        changed.append(copy.copy(node))
+        setattr(changed[-1], name, value)
     is_call = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
     is_entry = isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript | ast.Attribute)
-    if is_call or is_entry or isinstance(node, ast.Raise | ast.AugAssign | ast.Continue | ast.Break):
-        yield ast.Pass()
+    left_out = is_call or is_entry or isinstance(node, ast.Raise | ast.AugAssign | ast.Continue | ast.Break)
+    return [*changed, ast.Pass()] if left_out else changed
 
 
 def list_mutants(node, function="", lines=None):
@@ -140,19 +134,20 @@ class Run:
             os.environ["PYTEST_DEBUG_TEMPROOT"] = folder
             notes = Path(folder, "tests.json")
             if os.waitpid(fork(lambda: self.record(session, notes), 3600), 0)[1]:
-                raise SystemExit(f"{self.file}: its tests fail without a mutant too")
+                sys.exit(f"{self.file}: its tests fail without a mutant too")
             seconds, tests_of_line = json.loads(notes.read_text())
             items, running = sorted(session.items, key=lambda item: seconds[item.nodeid]), {}
-            for mutant in [*self.mutants, None]:
-                while running and (mutant is None or len(running) >= self.processes):
-                    self.wait(running)
-                if mutant:
-                    names = {name for line in mutant.lines or () for name in tests_of_line.get(str(line), [])}
-                    wanted = [item for item in items if item.nodeid in names or mutant.lines is None]
-                    limit = 20 + 10 * sum(seconds[item.nodeid] for item in wanted)
-                    running[fork(lambda mutant=mutant, wanted=wanted: self.judge(session, mutant, wanted), limit)] = (
-                        mutant
-                    )
+            for mutant in self.mutants:
+                names = {name for line in mutant.lines or () for name in tests_of_line.get(str(line), [])}
+                wanted = [item for item in items if item.nodeid in names or mutant.lines is None]
+                limit = 20 + 10 * sum(seconds[item.nodeid] for item in wanted)
+                child = fork(lambda mutant=mutant, wanted=wanted: self.judge(session, mutant, wanted), limit)
+                running[child] = mutant
+                while running and (mutant is self.mutants[-1] or len(running) >= self.processes):
+                    child, status = os.wait()
+                    self.survivors += [running.pop(child)] * (status == 0)
+                    if status == BROKEN << 8:
+                        sys.exit(f"{self.file}: a mutant cannot be run")
         return True
 
     def record(self, session, notes):
@@ -185,14 +180,6 @@ class Run:
             elif mutant.lines is None:
                 setattr(module, name, value)
         return run_tests(session, items)
-
-    def wait(self, running):
-        """Wait for one of the running mutants; it survived if no test failed."""
-        child, status = os.wait()
-        mutant = running.pop(child)
-        if status == BROKEN << 8:
-            raise SystemExit(f"{self.file} {mutant.describe()}: cannot be run")
-        self.survivors += [mutant] * (status == 0)
 
 
 def run_tests(session, items):
@@ -234,15 +221,12 @@ def run_file(file, sample, processes):
 
 
 def enter(row):
-    """Enter a row into the table, in the place of an older one of that file, and the total of all rows below."""
-    table = pd.DataFrame([row])
-    if TABLE.exists():
-        known = pd.read_csv(TABLE)
-        table = pd.concat([known[~known["file"].isin([row["file"], "all"])], table])
-    table = table.sort_values("file")
-    mutants, killed, equivalent = table[["mutants", "killed", "equivalent"]].sum()
-    total = {"file": "all", "mutants": mutants, "killed": killed, "share": round(killed / mutants, 3)}
-    pd.concat([table, pd.DataFrame([total | {"equivalent": equivalent}])]).to_csv(TABLE, index=False)
+    """Put a row into the table, in the place of an older one of its file, and the total below."""
+    known = pd.read_csv(TABLE).query("file not in ['all', @row['file']]") if TABLE.exists() else None
+    table = pd.concat([known, pd.DataFrame([row])]).sort_values("file", ignore_index=True)
+    total = table.sum()
+    table.loc[len(table)] = total | {"file": "all", "share": round(total["killed"] / total["mutants"], 3)}
+    table.to_csv(TABLE, index=False)
 
 
 def main():
