@@ -75,7 +75,7 @@ class Mutant(NamedTuple):
 
 
 def vary(node):
-    """All that may stand in place of a node."""
+    """All that a node may become."""
     fields = []
     if isinstance(node, ast.Compare):
         for index, operator in enumerate(node.ops):
@@ -224,7 +224,7 @@ def enter(row):
     """Put a row into the table, in the place of an older one of its file, and the total below."""
     known = pd.read_csv(TABLE).query("file not in ['all', @row['file']]") if TABLE.exists() else None
     table = pd.concat([known, pd.DataFrame([row])]).sort_values("file", ignore_index=True)
-    total = table.sum()
+    total = table.sum().to_dict()
     table.loc[len(table)] = total | {"file": "all", "share": round(total["killed"] / total["mutants"], 3)}
     table.to_csv(TABLE, index=False)
 

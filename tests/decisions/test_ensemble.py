@@ -140,6 +140,14 @@ def test_wrong_members_are_refused_in_a_sentence(call, words):
         call()
 
 
+def test_no_members_and_a_single_negative_weight_are_refused():
+    probs = np.full((2, NUM_LABELS), 0.5)
+    with pytest.raises(ValueError, match="an ensemble without members"):
+        ensemble.mean([])
+    with pytest.raises(ValueError, match=r"weights \[2.0, -1.0\] for 2 members"):
+        ensemble.weighted([probs, probs], [2, -1])
+
+
 def test_runs_of_several_folds_are_one_member():
     runs = ["a-rgby", "a-rgby-fold1", "a-rgby-fold2-seed1", "b-rgby-fold10", "manifold-5"]
     assert ensemble.group_folds(runs) == {
