@@ -143,7 +143,7 @@ def test_wrong_members_are_refused_in_a_sentence(call, words):
 def test_no_members_and_a_single_negative_weight_are_refused():
     probs = np.full((2, NUM_LABELS), 0.5)
     with pytest.raises(ValueError, match="an ensemble without members"):
-        ensemble.union([])
+        ensemble.geometric_mean([])
     with pytest.raises(ValueError, match=r"weights \[2.0, -1.0\] for 2 members"):
         ensemble.weighted([probs, probs], [2, -1])
 
