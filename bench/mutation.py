@@ -114,7 +114,7 @@ def list_mutants(node, function="", lines=None):
                 last = child.body[0].lineno - 1 if hasattr(child, "body") else child.end_lineno
                 lines = range(child.lineno, max(last, child.lineno) + 1)
             mutants += [Mutant(node, field, slot, child, new, function, lines) for new in vary(child)]
-            mutants += list_mutants(child, getattr(child, "name", None) or function, lines)
+            mutants += list_mutants(child, child.name if isinstance(child, ast.FunctionDef) else function, lines)
     return mutants
 
 
