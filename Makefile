@@ -1,4 +1,4 @@
-# make demo | grid | test | lab | check | bench | browser | workflow | slurm | lock | audit | clean
+# make demo | grid | test | lab | check | bench | browser | workflow | slurm | coverage | lock | audit | clean
 # Each target sets up .venv by itself with the locks that it needs, again only after a lock or pyproject.toml changed.
 
 .DEFAULT_GOAL := help
@@ -13,9 +13,11 @@ DEVELOPER := .venv/installed-dev
 WORKFLOW := .venv/installed-workflow
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --require-hashes --no-deps -r
+PYTEST = COVERAGE_FILE=.coverage.$@ $(BIN)/python -m pytest --cov --cov-report=
+UNCOVERED := awk '!/%$$/ || /^TOTAL/ || $$NF + 0 < 90'  # of coverage's table: the total, and the files below 90 %
 
 .NOTPARALLEL:
-.PHONY: help demo grid test slow lab check bench browser workflow slurm lock audit clean
+.PHONY: help demo grid test slow lab check bench browser workflow slurm coverage lock audit clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
@@ -44,11 +46,12 @@ demo: $(USER)  ## the whole study on the synthetic default data, eleven minutes 
 grid: $(WORKFLOW)  ## a small grid of runs under Snakemake (workflow/README.md), some minutes on two cores
 	$(BIN)/hpa grid workflow/grid.yml
 
-test: $(DEVELOPER)  ## the fast tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+test: $(DEVELOPER)  ## the fast tests, and which part of the library's lines they run
+	$(PYTEST) -n auto --maxprocesses 4 --dist loadfile
+	@COVERAGE_FILE=.coverage.test $(BIN)/coverage report | $(UNCOVERED)
 
 slow: $(DEVELOPER)  ## the slow tests: the whole chain of notebooks on a tiny data set
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m slow
+	$(PYTEST) -n auto --maxprocesses 4 --dist loadfile -m slow
 
 lab: $(USER)  ## JupyterLab in notebooks/
 	cd notebooks && ../$(BIN)/jupyter lab
@@ -63,13 +66,17 @@ bench: $(USER)  ## the speed page: outputs/reference/speed.csv and the table in 
 
 browser: $(DEVELOPER)  ## "Run all" in JupyterLab in a real Chromium (Debian's package, installed when missing)
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
-	$(BIN)/python -m pytest -m browser
+	$(PYTEST) -m browser
 
 workflow: $(DEVELOPER) $(WORKFLOW)  ## the tests of grids under Snakemake, with real processes
-	$(BIN)/python -m pytest -m workflow
+	$(PYTEST) -m workflow
 
 slurm: $(DEVELOPER) $(WORKFLOW)  ## a grid through a one-node SLURM (Debian's packages, as root)
-	$(BIN)/python -m pytest -m slurm
+	$(PYTEST) -m slurm
+
+coverage: $(DEVELOPER)  ## which part of the library's lines the tests above ran together, subprocesses and notebooks included
+	@$(BIN)/coverage combine --keep --quiet
+	@set -o pipefail; $(BIN)/coverage report --fail-under=85 | $(UNCOVERED)
 
 lock:  ## the newest versions that pyproject.toml allows into all three locks; bash .ci/lock keeps versions
 	PYTHON=$(PYTHON) bash .ci/lock --upgrade
@@ -81,5 +88,5 @@ audit:  ## known vulnerabilities of the locked versions, which pip-audit asks th
 	    -r requirements.lock -r requirements-dev.lock -r workflow/requirements.lock
 
 clean:  ## remove caches and the environment; data/ and outputs/ stay
-	rm -rf .venv *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv *.egg-info .pytest_cache .ruff_cache .hypothesis .coverage*
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -351,3 +351,17 @@ def test_data_that_has_changed_since_notebook_00_is_refused(tiny_dataset):
         table.write("another,0\n")
     with pytest.raises(ValueError, match="has changed since notebook 00 read it: run 00_data.ipynb again"):
         kaggle.check_unchanged(data, description)
+
+
+def test_without_a_table_of_groups_each_image_is_its_own(tmp_path):
+    assert kaggle.read_groups(tmp_path / "groups.csv", ["b", "a"]).tolist() == [0, 1]
+
+
+def test_a_long_list_is_shortened_to_three():
+    assert kaggle.shorten([1, 2, 3]) == "1, 2, 3" and kaggle.shorten([1, 2, 3, 4]) == "1, 2, 3 and 1 more"
+
+
+def test_a_link_that_leads_nowhere_has_no_length(tmp_path):
+    (tmp_path / "a.png").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "b.png").write_bytes(b"123")
+    assert kaggle.list_files(tmp_path) == {"a.png": -1, "b.png": 3}

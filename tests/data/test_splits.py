@@ -102,6 +102,7 @@ def test_split_is_holdout_and_folds_of_the_rest():
 def test_images_without_labels_are_spread_too():
     labels = np.zeros((100, 28), np.uint8)
     assert np.bincount(splits.make_folds(labels, np.arange(100), 4, 0)).tolist() == [25] * 4
+    assert splits.make_holdout(labels, np.arange(100), 0.2, 0).sum() == 20
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -152,6 +153,11 @@ def test_wrong_input_is_refused():
         splits.make_folds(labels, groups[1:], 2, 0)
     with pytest.raises(ValueError, match=r"fraction 1\.5: use a number between 0 and 1"):
         splits.make_holdout(labels, groups, 1.5, 0)
+    for fraction in (0, 1):
+        with pytest.raises(ValueError, match=f"fraction {fraction}: use a number between 0 and 1"):
+            splits.make_holdout(labels, np.arange(20), fraction, 0)
+    with pytest.raises(ValueError, match="^0 groups cannot fill 2 folds"):
+        splits.make_folds(labels[:0], groups[:0], 2, 0)
 
 
 @settings(max_examples=60, deadline=None)
@@ -185,11 +191,20 @@ def test_a_group_takes_the_room_of_all_its_images(seed):
     assert folds[6] == folds[5] != folds[0]
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_of_two_folds_that_want_a_label_alike_the_emptier_one_gets_it(seed):
+    labels = np.zeros((6, 28), np.uint8)
+    labels[0, 5] = labels[5, 6] = 1
+    folds = splits.make_folds(labels, np.array([0, 0, 0, 0, 0, 1]), 2, seed)
+    assert folds[5] != folds[0]
+
+
 def test_chance_decides_among_equal_folds_and_the_seed_decides_chance():
     labels = np.zeros((40, 28), np.uint8)
     labels[:, 0] = 1
     labels[7, 27] = 1  # the only image of its class: any fold will do
     assert len({splits.make_folds(labels, np.arange(40), 4, seed)[7] for seed in range(12)}) == 4
+    assert len({splits.make_folds(labels, np.arange(40), 2, seed)[7] for seed in range(12)}) == 2
     held = [splits.make_holdout(rare_labels(300), np.arange(300), 0.3, seed) for seed in (1, 1, 2)]
     assert (held[0] == held[1]).all() and (held[0] != held[2]).any()
     folds = [splits.make_random_folds(np.arange(300), 3, seed) for seed in (1, 1, 2)]

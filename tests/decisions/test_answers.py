@@ -94,15 +94,32 @@ def test_label_sets_are_combined_and_only_the_smaller_ones_filled(case):
     )
 
 
+def test_half_of_the_members_are_no_majority():
+    preds = {name: np.full((1, 28), name in "ab", np.uint8) for name in "abcd"}
+    assert not answers.combine_labels(preds, list("abcd"), ["a", "b"])["majority vote"].any()
+
+
+def test_thresholds_are_carried_over_to_as_many_predictions(case):
+    _, probs = case
+    source, target = probs["val"]["a"], probs["holdout"]["a"] / 3
+    tuned = np.full(28, 0.4)
+    carried = answers.carry_over(tuned, source, target)
+    np.testing.assert_allclose((target >= carried).mean(axis=0), (source >= tuned).mean(axis=0), atol=0.01)
+    assert answers.carry_over(tuned, source, target[:0]) is tuned
+
+
 def test_leaving_out_combines_all_others():
     arrays = {name: np.full((1, 28), value) for name, value in (("a", 0.1), ("b", 0.3), ("c", 0.8), ("mean", 0.0))}
     left = answers.leave_one_out(arrays, ["a", "b", "c"], ensemble.mean)
     assert {name: round(float(array[0, 0]), 2) for name, array in left.items()} == {"a": 0.55, "b": 0.45, "c": 0.2}
     assert answers.leave_one_out(arrays, ["a"], ensemble.mean) == {}
+    assert list(answers.leave_one_out(arrays, ["a", "b"], ensemble.mean)) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "words"), [(0.1, 0.2, "better"), (-0.2, -0.1, "worse"), (-0.1, 0.1, "not told apart")]
+    ("low", "high", "words"),
+    [(0.1, 0.2, "better"), (-0.2, -0.1, "worse"), (-0.1, 0.1, "not told apart")]
+    + [(0.0, 0.2, "not told apart"), (-0.2, 0.0, "not told apart")],
 )
 def test_a_gain_is_said_with_its_interval(low, high, words):
     row = pd.Series({"gain": (low + high) / 2, "gain_low": low, "gain_high": high})

@@ -1,5 +1,8 @@
 """Bootstrap intervals: resamples by hand, groups kept together, pairs paired, seeds repeated."""
 
+import inspect
+import warnings
+
 import numpy as np
 import pytest
 
@@ -113,9 +116,13 @@ def test_the_share_of_better_resamples_agrees_with_the_interval():
 
 def test_an_interval_over_seeds_contains_images_and_seeds():
     resampled = np.random.default_rng(0).normal(0, 0.01, (3, 500))
-    alone = bootstrap.over_seeds(np.array([0.02]), resampled[:1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        alone = bootstrap.over_seeds(np.array([0.02]), resampled[:1])
     assert alone["seeds"] == 1 and np.isnan(alone["sd"])
     assert (alone["low"], alone["high"]) == pytest.approx(tuple(bootstrap.bounds(resampled[0], 0.02)))
+    two = bootstrap.over_seeds(np.array([0.02, 0.04]), resampled[:2])
+    assert two["sd"] == pytest.approx(0.01 * np.sqrt(2)) and two["high"] - two["low"] > 0.25  # t is 12.7
     values = np.array([0.079, 0.019, 0.040])
     both = bootstrap.over_seeds(values, resampled)
     image_reach = both["estimate"] - bootstrap.bounds(resampled.mean(axis=0), values.mean())[0]
@@ -152,6 +159,12 @@ def test_wins_are_shared_among_equals_and_go_to_the_best():
     shares = bootstrap.win_shares(labels, {"a": preds, "b": preds, "c": np.zeros_like(labels)}, draws=50)
     assert shares == {"a": 0.5, "b": 0.5, "c": 0}
     assert bootstrap.win_shares(labels, {"truth": labels, "a": preds}, draws=50)["truth"] == 1
+
+
+def test_all_draw_the_same_resamples_unless_told_otherwise():
+    names = ("interval", "paired", "resample_gains", "compare", "win_shares", "resample")
+    defaults = [inspect.signature(getattr(bootstrap, name)).parameters for name in names]
+    assert {(each["draws"].default, each["seed"].default) for each in defaults} == {(1000, 0)}
 
 
 def test_the_seed_decides():

@@ -36,6 +36,15 @@ def test_the_temperature_is_found_and_mends_the_error(truth):
     assert error < 0.2 * before
 
 
+def test_there_are_15_bins_of_equal_width_unless_told_otherwise():
+    labels, probs = draw_calibrated()
+    table = calibration.reliability(labels, probs)
+    assert list(table.columns) == ["low", "high", "count", "mean_prob", "positive_share"]
+    np.testing.assert_allclose(table[["low", "high"]], np.stack([np.arange(15), np.arange(1, 16)], axis=1) / 15)
+    for error in (calibration.expected_calibration_error, calibration.calibration_error_per_class):
+        np.testing.assert_array_equal(error(labels, probs), error(labels, probs, bins=15))
+
+
 def test_scaling_keeps_the_order_within_a_class():
     labels, probs = draw_calibrated(500)
     scaled = calibration.scale(probs, 3.0)
@@ -52,7 +61,8 @@ def test_the_error_by_hand():
 def test_separated_labels_reach_the_coldest_temperature_without_a_warning():
     labels = (np.random.default_rng(0).random((50, NUM_LABELS)) < 0.5).astype(np.uint8)
     found = calibration.fit_temperature(labels, np.where(labels, 0.8, 0.2))
-    assert found == pytest.approx(calibration.COLDEST, rel=1e-3)
+    assert found == pytest.approx(0.01, rel=1e-3)
+    assert calibration.fit_temperature(labels, np.where(labels, 0.2, 0.8)) == pytest.approx(100, rel=1e-3)
 
 
 def test_probabilities_at_the_ends_are_kept():
@@ -69,6 +79,8 @@ def test_wrong_input_is_refused():
         calibration.reliability(labels, probs * np.nan)
     with pytest.raises(ValueError, match="labels have shape"):
         calibration.fit_temperature(labels[:5], probs)
+    with pytest.raises(ValueError, match=r"labels have shape \(5, 28\)"):
+        calibration.reliability(labels[:5], probs)
 
 
 def test_cross_fitted_scaling_never_looks_at_the_images_it_scales():

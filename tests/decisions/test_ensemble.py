@@ -1,5 +1,7 @@
 """Unions from label sets, means of probabilities, alignment by Id, fitted weights, and what a member adds."""
 
+import inspect
+
 import fake_runs
 import numpy as np
 import pytest
@@ -88,6 +90,12 @@ def test_rank_mean_ignores_the_members_scales_and_shares_ties():
     metrics.check_probs(ensemble.rank_mean(probs_list))
 
 
+def test_rank_mean_by_hand():
+    first, second = np.array([[0.1], [0.2], [0.9]]), np.array([[0.5], [0.7], [0.6]])
+    np.testing.assert_allclose(ensemble.rank_mean([first, second])[:, 0], np.array([0.5, 2.0, 2.0]) / 3)
+    assert ensemble.rank_mean([first[:1]]).tolist() == [[0.5]]
+
+
 def test_align_brings_members_to_one_order_by_id():
     ids, array = np.array(["a", "b", "c"]), np.eye(3, NUM_LABELS)
     order = [2, 0, 1]
@@ -132,6 +140,14 @@ def test_wrong_members_are_refused_in_a_sentence(call, words):
         call()
 
 
+def test_no_members_and_a_single_negative_weight_are_refused():
+    probs = np.full((2, NUM_LABELS), 0.5)
+    with pytest.raises(ValueError, match="an ensemble without members"):
+        ensemble.geometric_mean([])
+    with pytest.raises(ValueError, match=r"weights \[2.0, -1.0\] for 2 members"):
+        ensemble.weighted([probs, probs], [2, -1])
+
+
 def test_runs_of_several_folds_are_one_member():
     runs = ["a-rgby", "a-rgby-fold1", "a-rgby-fold2-seed1", "b-rgby-fold10", "manifold-5"]
     assert ensemble.group_folds(runs) == {
@@ -173,6 +189,31 @@ def test_more_rounds_of_hill_climbing_never_lose():
     assert (np.diff(np.mean(scores, axis=1)) > -1e-6).all()
 
 
+def test_hill_climbing_adds_what_helps_beside_the_others():
+    """Each member is right about other images: only their mean ranks all of them rightly. A class is absent."""
+    labels = np.array([[1, 0], [1, 0], [0, 0], [0, 0]])
+    probs_list = [np.array([[a, 0.1] for a in column]) for column in ([1.0, 0.25, 0.5, 0], [0.25, 1.0, 0, 0.5])]
+    assert ensemble.hill_climb(labels, probs_list).tolist() == [0.5, 0.5]
+    assert ensemble.hill_climb(labels, probs_list, rounds=1).tolist() == [1, 0]
+    assert ensemble.hill_climb(labels, [probs_list[0]] * 2).tolist() == [1, 0]  # of equal rounds the first counts
+    assert ensemble.hill_climb(labels[:, 1:], [probs_list[0][:, 1:]] * 2).tolist() == [0.5, 0.5]  # nothing to go by
+
+
+@pytest.mark.parametrize("strength", [0.5, 5.0])
+def test_no_other_coefficients_have_a_lower_penalized_loss(strength):
+    labels, probs_list = draw_members(300)
+    labels = labels[:, :6]  # from common to rare
+    members = [probs[:, :6] for probs in probs_list]
+    fitted = ensemble.fit_stacker(labels, members, strength)
+    values = np.stack([*map(calibration.logit, members), np.ones(labels.shape)])  # (M + 1, N, 6)
+    fitted_probs = calibration.sigmoid(np.einsum("mnc,cm->nc", values, fitted))
+    away = fitted - np.array([1 / 3, 1 / 3, 1 / 3, 0])
+    slope = np.einsum("mnc,nc->cm", values, fitted_probs - labels) + np.array([strength] * 3 + [0.01]) * away
+    np.testing.assert_allclose(slope, 0, atol=1e-3)
+    if strength == 5:
+        np.testing.assert_array_equal(fitted, ensemble.fit_stacker(labels, members))
+
+
 def test_stacker_recovers_from_members_that_are_sure_and_wrong():
     generator = np.random.default_rng(0)
     labels = (generator.random((300, NUM_LABELS)) < 0.3).astype(np.uint8)
@@ -212,6 +253,24 @@ def test_out_of_fold_combinations_do_not_see_their_own_labels():
     after = ensemble.out_of_fold(changed, probs_list, folds, ensemble.fit_stacker, ensemble.stack)
     np.testing.assert_array_equal(before[folds == 1], after[folds == 1])
     assert np.abs(before - after)[folds != 1].max() > 0.01
+
+
+def test_each_fold_is_combined_by_what_was_fitted_on_the_others():
+    probs = np.zeros((6, NUM_LABELS))
+
+    def count_images(labels, probs_list):
+        return len(labels)
+
+    def fill(probs_list, number):
+        return np.full_like(probs_list[0], number)
+
+    combined = ensemble.out_of_fold(probs, [probs], np.array([0, 0, 0, 1, 1, 2]), count_images, fill)
+    assert combined[:, 0].tolist() == [3, 3, 3, 4, 4, 5]
+
+
+def test_contributions_are_of_the_same_resamples_as_other_intervals():
+    defaults = inspect.signature(ensemble.contributions).parameters
+    assert (defaults["draws"].default, defaults["seed"].default) == (1000, 0)
 
 
 def test_contributions_rank_the_members_by_what_is_lost_without_them():

@@ -1,5 +1,8 @@
 """A table of any model's probabilities becomes a run; ten bad tables are refused in a sentence, and leave nothing."""
 
+import hashlib
+import shutil
+
 import fake_runs
 import numpy as np
 import pandas as pd
@@ -35,6 +38,7 @@ def test_the_parts_are_told_apart_by_the_split(run_set, table, tmp_path):
     known, _, _, folds = store.load_split(run_set)
     ids, probs = store.load_probs(run_set, "resnet50", "holdout")
     assert set(ids) == set(known[folds == -1]) and images["holdout"] == len(ids)
+    assert images["val"] == (folds == 0).sum()
     wanted = table.set_index("Id").loc[ids, [str(label) for label in range(28)]]
     np.testing.assert_allclose(probs, wanted, atol=1e-6)
     theirs = store.load_probs(run_set, "densenet-rgby-none", "test")[0]
@@ -70,6 +74,10 @@ BAD = {
     "an empty cell": (lambda table: replaced(table, ""), "'' of '00000005-fake', .*, is no number"),
     "not a number": (lambda table: replaced(table, "nan"), "1 cells are no probabilities .* first nan"),
     "logits": (lambda table: replaced(table, -2.5), "1 cells .* first -2.5 .* look like logits, apply the sigmoid"),
+    "above 1": (
+        lambda table: replaced(table.assign(**{"9": 0}), 1.5),
+        "1 cells are no .* first 1.5 of '[0-9a-f]*-fake', [^:]*$",
+    ),
     "images missing": (lambda table: table[:60], r"images of .* have no row in .*: give probabilities for all of them"),
     "other images": (lambda table: table.assign(Id="x" + table["Id"]), "120 Ids are in neither the split nor the test"),
 }
@@ -98,6 +106,56 @@ def test_a_taken_name_is_kept_unless_asked(run_set, table, tmp_path, capsys):
     assert (run_set / "runs" / "densenet-rgby-none" / "probs_val.npz").read_bytes() != before
     assert __main__.main(["add-run", "x", str(path), "--out", str(run_set), "--fold", "9"]) == 2
     assert "fold 9 has no images: use one of 0, 1" in capsys.readouterr().err
+
+
+def test_what_is_no_text_or_has_a_short_row_is_refused(tmp_path, table):
+    path = write(tmp_path, table)
+    path.write_text(path.read_text() + "x,0.5\n")
+    with pytest.raises(ValueError, match="the row of 'x' has 2 cells, the first line 29"):
+        foreign_runs.read(path)
+    path.write_bytes(b"Id,\xff\xfe\n")
+    with pytest.raises(ValueError, match="is no text in UTF-8"):
+        foreign_runs.read(path)
+
+
+def test_a_second_table_of_a_name_needs_replace_and_leaves_nothing_of_the_first(run_set, table, tmp_path):
+    path = write(tmp_path, table)
+    foreign_runs.add(run_set, "resnet50", path)
+    (run_set / "runs" / "resnet50" / "old.png").touch()
+    with pytest.raises(ValueError, match="has a run resnet50 already"):
+        foreign_runs.add(run_set, "resnet50", path)
+    foreign_runs.add(run_set, "resnet50", path, replace=True)
+    assert not (run_set / "runs" / "resnet50" / "old.png").exists()
+
+
+def test_its_record_has_the_entries_of_a_networks_and_says_where_it_is_from(run_set, table, tmp_path):
+    path = write(tmp_path, table)
+    foreign_runs.add(run_set, "resnet50", path, fold=1)
+    record = store.load_json(run_set, "runs/resnet50/result.json")
+    wanted = {"run": "resnet50", "model": "resnet50", "weights": "a table of probabilities", "fold": 1, "seed": 0}
+    wanted |= {"recipe": "", "tta": 1, "best_epoch": 0, "seconds": 0, "images_per_second": 0, "synthetic": True}
+    assert {key: record[key] for key in wanted} == wanted and record["split"] == store.split_digest(run_set)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert len(record["settings"]["sha256"]) == 16 and digest.startswith(record["settings"]["sha256"])
+
+
+def test_the_test_images_are_those_of_the_first_run_or_of_the_sample_or_none(run_set, table, tmp_path):
+    path, known = write(tmp_path, table), set(store.load_probs(run_set, "densenet-rgby-none", "test")[0])
+    description = store.load_json(run_set, "data/dataset.json")
+    shutil.rmtree(run_set / "runs")
+    foreign_runs.add(run_set, "a", path)
+    assert set(store.load_probs(run_set, "a", "test")[0]) == known
+    foreign_runs.add(run_set, "b", path)  # a's are the only stored ones
+    assert set(store.load_probs(run_set, "b", "test")[0]) == known
+    shutil.rmtree(run_set / "runs")
+    dropped = sorted(known)[:2]
+    store.save_json(run_set, "data/dataset.json", description | {"dropped": {"test": dropped}})
+    kept = table[~table["Id"].isin(dropped)]
+    assert foreign_runs.add(run_set, "c", write(tmp_path, kept))["test"] == len(known) - 2
+    known_ids, *_ = store.load_split(run_set)
+    store.save_json(run_set, "data/dataset.json", description | {"test_images": 0})
+    rows = table[table["Id"].isin(known_ids)]
+    assert "test" not in foreign_runs.add(run_set, "d", write(tmp_path, rows))
 
 
 def test_a_trained_network_is_not_written_over(run_set, table, tmp_path):

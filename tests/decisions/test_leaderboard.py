@@ -243,6 +243,34 @@ def test_baselines_are_the_commonest_set_the_studys_cnn_and_the_best_classical_r
         leaderboard.load_baselines(out, ids)
 
 
+def test_of_several_runs_of_the_studys_cnn_the_one_of_its_recipe_is_taken(tmp_path):
+    out, data, runs = (
+        tmp_path / "out",
+        tmp_path / "data",
+        ("densenet-rgby-none", "densenet-rgby-none-2", "densenet-rgby-none-3"),
+    )
+    fake_runs.write_out(out, data, dict.fromkeys(runs, 1.0), num_images=200)
+    fake_runs.complete(out)
+    for run_name, recipe in zip(runs, ("own", "study", "own"), strict=True):
+        record = store.load_json(out, f"runs/{run_name}/result.json")
+        store.save_json(out, f"runs/{run_name}/result.json", record | {"recipe": recipe})
+    ids, probs = store.load_probs(out, runs[1], "test")
+    preds = leaderboard.load_baselines(out, ids)["simple: the study's CNN at .5"]
+    np.testing.assert_array_equal(preds, thresholds.apply(probs, 0.5, thresholds.load(out, runs[1])[1]))
+
+
+def test_an_interval_ends_at_1_and_rows_are_numbered_by_rank():
+    entries = {"team": ["b", "a"], "kind": "team", "macro_f1": [0.5, 1.0], "notes": ""}
+    board = leaderboard._rank(pd.DataFrame(entries), np.array([[0.4, 0.5, 0.6], [0.8, 1.0, 0.9]]))
+    assert board["team"].to_dict() == {0: "a", 1: "b"} and board.loc[0, "high"] == 1
+
+
+def test_a_single_class_without_images_is_told_as_one():
+    labels = np.eye(28, dtype=np.uint8)
+    assert leaderboard._limit(labels[:27], "public").startswith("1 class has no image in the public part: at most .96")
+    assert leaderboard._limit(labels, "public") == ""
+
+
 def test_a_run_set_without_the_studys_cnn_is_refused(tmp_path):
     fake_runs.write_out(tmp_path / "out", tmp_path / "data", {"resnet18-rgby-none": 1.0}, num_images=200)
     with pytest.raises(ValueError, match="has no run of the study's CNN"):

@@ -65,6 +65,8 @@ def test_macro_f1_counts_absent_classes_and_the_present_variant_does_not():
     assert metrics.macro_f1(labels, labels) == pytest.approx(7 / 28)
     assert metrics.macro_f1_present(labels, labels) == 1
     assert metrics.macro_f1_present(np.zeros_like(labels), labels) == 0
+    labels[1:, :7] = 0  # present means in one image, not in all
+    assert metrics.macro_f1_present(labels, labels) == 1
 
 
 def test_summary_and_class_table_agree_with_the_functions():
@@ -110,6 +112,25 @@ def test_probabilities_that_are_none_are_refused(value, words):
     probs[1, 4] = value
     with pytest.raises(ValueError, match=words):
         metrics.average_precision(np.zeros((3, 28)), probs)
+
+
+def test_images_are_ranked_by_hand_and_a_tie_is_cut_behind_its_last():
+    probs = np.array([[0.2], [0.9], [0.2], [0.7]])
+    ranked, hits, last = metrics.rank(np.array([[1], [1], [0], [0]]), probs)
+    assert ranked.tolist() == [[0.9, 0.7, 0.2, 0.2]] and hits[0, [0, 1, 3]].tolist() == [1, 1, 2]
+    assert last.tolist() == [[True, True, False, True]]
+
+
+def test_probabilities_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"\(3, 28\) but probs \(3, 27\)"):
+        metrics.average_precision(np.zeros((3, 28)), np.zeros((3, 27)))
+    with pytest.raises(ValueError, match=r"probs have shape \(28,\): give one row per image"):
+        metrics.check_probs(np.zeros(28))
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("float32", "float32"), ("float64", "float64"), ("float16", "float64")])
+def test_probabilities_stay_as_they_are_or_become_double(kind, kept):
+    assert metrics.check_probs(np.zeros((3, 28), kind)).dtype == kept
 
 
 def test_ranking_nothing_is_refused():

@@ -1,11 +1,15 @@
 """Exact thresholds beat every grid and every midpoint; ties, constants and empty classes; cross-fitting."""
 
+import inspect
+
+import fake_runs
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
+from hpa_lib import store
 from hpa_lib.decisions import answers, calibration, metrics, thresholds
 
 NUM_LABELS = 28
@@ -297,3 +301,69 @@ def test_a_candidate_is_found_by_name():
     assert thresholds.find_candidate("grid") == ("grid", {})
     with pytest.raises(ValueError, match="CANDIDATE 'best': use one of half, flat"):
         thresholds.find_candidate("best")
+
+
+def test_a_runs_thresholds_are_those_of_notebook_05_or_one_half(tmp_path):
+    fake_runs.write_out(tmp_path / "out", tmp_path / "data", num_images=200)
+    tuned, fill_empty = thresholds.load(tmp_path / "out", "densenet-rgby-none")
+    assert tuned.tolist() == [0.5] * 28 and fill_empty is True
+    fake_runs.complete(tmp_path / "out")
+    decision = store.load_decision(tmp_path / "out", "thresholds")
+    tuned, fill_empty = thresholds.load(tmp_path / "out", "densenet-rgby-none")
+    assert tuned.tolist() == decision["thresholds"]["densenet-rgby-none"][decision["recommended"]]
+    assert fill_empty == decision.get("fill_empty", True)
+
+
+def test_only_empty_rows_are_filled():
+    preds, probs = np.zeros((2, 28), np.uint8), np.zeros((2, 28))
+    preds[0, 3], probs[:, 5] = 1, 0.4
+    assert [np.flatnonzero(row).tolist() for row in thresholds.fill_empty_rows(preds, probs)] == [[3], [5]]
+
+
+def test_a_shape_a_share_or_a_threshold_that_is_none_is_refused():
+    labels, probs = np.zeros((3, 28), np.uint8), np.full((3, 28), 0.5)
+    for call in (thresholds.fill_empty_rows, thresholds.tune):
+        with pytest.raises(ValueError, match="give the same images and classes"):
+            call(labels[:2], probs)
+    one_wrong = np.append(np.full(27, 0.5), np.nan)
+    with pytest.raises(ValueError, match="give one per class, not NaN"):
+        thresholds.apply(probs, one_wrong)
+    with pytest.raises(ValueError, match="give one share in 0..1"):
+        thresholds.match_proportions(probs, one_wrong)
+    assert thresholds.tune(labels, probs).tolist() == [0.5] * 28  # no class has a positive
+
+
+def test_the_defaults_are_those_that_the_notebooks_name():
+    methods = (thresholds.tune_bagged, thresholds.tune_shrunken, thresholds.tune_flat, thresholds.tune_grid)
+    found = {name: value.default for method in methods for name, value in inspect.signature(method).parameters.items()}
+    assert {name: found[name] for name in ("draws", "seed", "strength", "value", "points")} == {
+        "draws": 40, "seed": 0, "strength": 10, "value": 0.25, "points": 100
+    }  # fmt: skip
+    assert [thresholds.CANDIDATES[name][1]["value"] for name in ("half", "flat")] == [0.5, 0.25]
+
+
+def test_bagged_and_shrunken_thresholds_by_hand():
+    generator = np.random.default_rng(3)
+    labels = (generator.random((60, 28)) < 0.2).astype(np.uint8)
+    labels[:, 4], labels[:2, 4] = 0, 1  # absent from some resamples
+    probs = generator.random((60, 28))
+    logits = []
+    for rows in np.random.default_rng(0).integers(60, size=(40, 60)):
+        if labels[rows, 4].any():
+            logits.append(calibration.logit(thresholds.tune(labels[rows], probs[rows])[4]))
+    assert len(logits) < 40
+    assert thresholds.tune(labels, probs, "bagged")[4] == pytest.approx(calibration.sigmoid(np.mean(logits)))
+    exact, steady = (calibration.logit(thresholds.tune(labels, probs, name)[4]) for name in ("exact", "proportion"))
+    shrunken = thresholds.tune(labels, probs, "shrunken", strength=6)[4]  # 2 positives: a weight of 2 / 8
+    assert shrunken == pytest.approx(calibration.sigmoid(0.25 * exact + 0.75 * steady))
+
+
+@pytest.mark.parametrize("num_folds", [2, 3])
+def test_each_fold_is_decided_by_thresholds_of_the_others(num_folds):
+    generator = np.random.default_rng(5)
+    labels, probs = (generator.random((90, 28)) < 0.3).astype(np.uint8), generator.random((90, 28))
+    folds = np.arange(90) % num_folds
+    crossed = thresholds.cross_fit(labels, probs, folds)
+    for fold in range(num_folds):
+        tuned = thresholds.tune(labels[folds != fold], probs[folds != fold])
+        np.testing.assert_array_equal(crossed[folds == fold], thresholds.apply(probs[folds == fold], tuned))

@@ -19,11 +19,33 @@ def test_cap_and_classes_without_images():
     assert weights.max() == 12 and weights[3] == 12 and weights.dtype == np.float32
 
 
+def test_no_images_count_as_one_and_no_cap_is_below_1():
+    assert imbalance.class_weights(COUNTS, "inverse", cap=1e9)[3] == 12885
+    assert imbalance.class_weights(COUNTS, "inverse", cap=0.5).tolist() == [1, 1, 1, 1]
+    assert imbalance.class_weights(COUNTS, "inverse", cap=1.5).tolist() == [1, 1.5, 1.5, 1.5]
+
+
+def test_defaults_are_those_of_the_notebooks():
+    assert imbalance.class_weights(COUNTS) == pytest.approx([1, (12885 / 1254) ** 0.5, 12, 12])
+    effective = imbalance.class_weights(COUNTS, "effective", cap=1e9)
+    assert effective[2] == pytest.approx((1 - 0.999**12885) / (1 - 0.999**11))
+    labels = np.zeros((400, 3), int)
+    labels[:, 0] = labels[:16, 1] = labels[0, 2] = 1
+    weights = imbalance.sampling_weights(labels)
+    assert weights[[0, 1, 399]] / weights[399] == pytest.approx([12, 5, 1])  # sqrt(400), capped, and sqrt(400 / 16)
+
+
+def test_images_without_a_label_and_classes_without_images_are_sampled_as_common_ones():
+    labels = np.zeros((4, 3), int)
+    labels[:2, 0] = labels[0, 1] = 1
+    assert imbalance.sampling_weights(labels, power=1) == pytest.approx(np.array([2, 1, 1, 1]) / 5)
+
+
 def test_hand_set_weights_are_taken_as_they_are():
     assert imbalance.class_weights(COUNTS, "1,2.5,3,4").tolist() == [1, 2.5, 3, 4]
 
 
-@pytest.mark.parametrize("scheme", ["squirt", "1,2", "1,2,3,x", "1,2,3,-4", "1,2,3,inf"])
+@pytest.mark.parametrize("scheme", ["squirt", "1,2", "1,2,3,x", "1,2,3,-4", "1,2,3,0", "1,2,3,inf"])
 def test_bad_schemes_name_the_remedy(scheme):
     with pytest.raises(ValueError, match="use one of|separated by commas"):
         imbalance.class_weights(COUNTS, scheme)
@@ -32,6 +54,8 @@ def test_bad_schemes_name_the_remedy(scheme):
 def test_negative_counts_are_refused():
     with pytest.raises(ValueError, match="counts"):
         imbalance.class_weights(np.array([3, -1]), "sqrt")
+    with pytest.raises(ValueError, match="counts"):
+        imbalance.class_weights(np.array([[3, 1]]), "sqrt")
 
 
 def test_sampling_follows_the_rarest_label():
@@ -50,7 +74,9 @@ def test_prior_logits_are_where_the_weighted_loss_is_smallest():
     labels[:30, 0] = 1
     logits = imbalance.prior_logits(labels, np.array([1.0, 4.0]))
     assert 1 / (1 + np.exp(-logits[0])) == pytest.approx(0.3)
-    assert np.isfinite(logits[1]) and logits[1] < -3
+    assert logits[1] == pytest.approx(np.log(4 * 0.5 / 100))  # none counts as half an image
+    everywhere = imbalance.prior_logits(np.ones((100, 2), int), np.array([1.0, 4.0]))
+    assert everywhere == pytest.approx(np.log([100 / 0.5, 400 / 0.5]))
     labels[:10, 1] = 1
     grid = np.linspace(-5, 5, 2001)
     loss = 4 * 10 * np.log1p(np.exp(-grid)) + 90 * np.log1p(np.exp(grid))

@@ -140,3 +140,24 @@ def test_unknown_loss_is_refused():
 )  # fmt: skip
 def test_the_use_of_the_weights_is_told_as_it_is(name, weights, expected):
     assert losses.describe_weights(name, np.array(weights, np.float32)) == expected
+
+
+def test_lovasz_is_the_mean_of_jaccard_steps_over_classes_of_several_images():
+    """The extension by its definition: sorted errors, each times the growth of |wrong| / |labels or wrong|."""
+    random = np.random.default_rng(0)
+    labels, logits = (random.random((6, 3)) < 0.5).astype(np.float32), random.normal(size=(6, 3)).astype(np.float32)
+    terms = []
+    for column in range(3):
+        for truth, score in ((labels[:, column], logits[:, column]), (1 - labels[:, column], -logits[:, column])):
+            errors, before = 1 - score * (2 * truth - 1), 0.0
+            order = np.argsort(-errors)
+            for count in range(1, 7):
+                wrong = np.isin(np.arange(6), order[:count])
+                jaccard = wrong.sum() / (wrong | (truth == 1)).sum()
+                terms.append(max(errors[order[count - 1]], 0) * (jaccard - before))
+                before = jaccard
+    assert value("lovasz", labels, logits)[0] == pytest.approx(np.sum(terms) / 6, rel=1e-5)
+
+
+def test_a_loss_is_called_as_it_was_asked_for():
+    assert losses.make_loss("bce+soft_f1", ONES).__name__ == "bce+soft_f1"
