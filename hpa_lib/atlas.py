@@ -94,7 +94,7 @@ def parse_locations(text: str) -> np.ndarray:
     if unknown:
         near = [match for name in unknown for match in difflib.get_close_matches(_plain(name), numbers, 2, 0.7)]
         question = " or ".join(dict.fromkeys(LABELS[numbers[match]] for match in near))
-        remedy = f"{f'did you mean {question}? ' if near else ''}use the names of hpa_lib/atlas.py, or take the row out"
+        remedy = f"{f'did you mean {question}? ' if near else ''}use the names of hpa_lib/atlas.py, or leave it blank"
         raise ValueError(f"no such location among the 28, {', '.join(map(repr, unknown))}: {remedy}")
     row = np.zeros(NUM_LABELS, np.uint8)
     row[[numbers[_plain(name)] for name in names]] = 1

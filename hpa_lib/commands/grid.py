@@ -19,7 +19,7 @@ from hpa_lib.running import files, gpus, grid, limits, plan, records
 
 WORKFLOW = paths.PROJECT / "workflow"
 NEEDS = {"local": ["snakemake"], "slurm": ["snakemake", "snakemake_executor_plugin_slurm"]}  # executor -> packages
-INSTALL = f"{sys.executable} -m pip install --no-deps -r {WORKFLOW / 'requirements.lock'}"
+INSTALL = f"{sys.executable} -m pip install --require-hashes --no-deps -r {WORKFLOW / 'requirements.lock'}"
 
 
 def start(options: argparse.Namespace) -> int:

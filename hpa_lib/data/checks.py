@@ -203,7 +203,7 @@ def _shape_findings(part: str, shapes: dict) -> list[Finding]:
     sides = kaggle.shorten([f"{count:,} of {width} x {height}" for (width, height), count in others])
     first = kaggle.shorten([name for name, shape in shapes.items() if shape in dict(others)])
     problem = f"{number:,} images are not {usual[0]} x {usual[1]} pixels as most are, but {sides} ({first})"
-    remedy = "nothing to do: resized like the others, but a pixel is another length in the cell"
+    remedy = "resized like the others, but a pixel is another length in the cell: leave them out, or check the scale"
     return [Finding(f"{part}/", problem, remedy, "note", part)]
 
 

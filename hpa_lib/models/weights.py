@@ -216,7 +216,7 @@ def _load_densenet121(model: keras.Model, path: Path) -> list[str]:
     try:
         twin.load_weights(str(path))
     except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is truncated or no DenseNet121 file ({error}): fetch it again") from error
+        raise ValueError(f"{path} is truncated or no DenseNet121 notop file ({error}): fetch it again") from error
     for layer in twin.layers:
         values = layer.get_weights()
         if layer.name == "conv1_conv":

@@ -22,7 +22,7 @@ KEYS = {  # key of a grid file -> what holds without it, whose type a value must
     "image_size": recipes.DEFAULTS["image_size"],
     "num_folds": 4,
     "baseline": False,  # notebook 01b too
-    "explore": True,  # notebook 08 too
+    "explore": False,  # notebook 08 too
     "parameters": {},  # further ones, each for every notebook that has it
     "data": "",
     "out": "",
