@@ -44,7 +44,7 @@ def f1_curves(
         ax.minorticks_off()
     fig.supylabel("F1", fontsize=10)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=5)
-    text = "Vertical lines: the chosen thresholds. The curves of rare classes are steps: they depend on a few images."
+    text = "Vertical lines: thresholds, by the way they were chosen. The curves of rare classes are steps: few images."
     return style.caption(fig, text, synthetic)
 
 

@@ -77,7 +77,7 @@ def notices(out: Path) -> list[str]:
             f"set, '{decision['fallback']}'."
         )
     if not store.load_json(out, "data/dataset.json")["test_images"]:
-        sentences.append("There are no test images, so there is no submission.")
+        sentences.append("There are no test images in this run set, so there is no submission.")
     return sentences
 
 
