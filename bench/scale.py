@@ -1,7 +1,7 @@
 """Minutes and peak memory of each notebook at several numbers of images, from the records of finished run sets.
 
     hpa synth data/scale-full --profile kaggle --size 128
-    hpa synth data/scale-16th --profile kaggle --size 128 --images 2673
+    hpa synth data/scale-16th --profile kaggle --size 128 --images 1942
     STEPS=00,01,03_resnet18_study,05,06,07
     hpa run --profile kaggle --only $STEPS --data data/scale-16th --out outputs/scale-16th -p IMAGE_SIZE 128 -p EPOCHS 1
     hpa run --profile kaggle --only $STEPS --data data/scale-full --out outputs/scale-full -p IMAGE_SIZE 128 -p EPOCHS 1
