@@ -69,7 +69,7 @@ def _is_handed_in(path: Path) -> bool:
 
 
 def number_teams(key: Path, teams: list[str]) -> dict[str, str]:
-    """Team -> ``team 07``: drawn by chance and kept for the next call in ``key``, a file that only its owner can read."""
+    """Team -> ``team 07``: drawn by chance and kept for later calls in the file ``key``, for its owner alone."""
     numbers = store.load_json(key.parent, key.name) if key.exists() else {}
     new = [team for team in teams if team not in numbers]
     free = np.random.default_rng().permutation(len(new)) + len(numbers) + 1
