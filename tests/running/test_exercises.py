@@ -291,7 +291,7 @@ def test_a_file_that_cannot_be_read_counts_as_its_whole_exercise(course, capsys)
 
 
 @pytest.mark.parametrize(
-    "names, counted", [(["00.ipynb", "00 (1).ipynb"], "00.ipynb"), (["00 (2).ipynb", "00 (1).ipynb"], "00 (2).ipynb")]
+    "names, counted", [(["00.ipynb", "00_final.ipynb"], "00.ipynb"), (["00 (2).ipynb", "00 (1).ipynb"], "00 (2).ipynb")]
 )
 def test_of_two_files_of_an_exercise_a_single_one_counts(course, capsys, names, counted):
     for name in names:
