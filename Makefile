@@ -1,4 +1,4 @@
-# make demo | grid | test | lab | check | bench | browser | workflow | slurm | coverage | lock | audit | clean
+# make install | demo | grid | test | lab | check | bench | browser | workflow | slurm | coverage | lock | audit | clean
 # Each target sets up .venv by itself with the locks that it needs, again only after a lock or pyproject.toml changed.
 
 .DEFAULT_GOAL := help
@@ -17,7 +17,7 @@ PYTEST = COVERAGE_FILE=.coverage.$@ $(BIN)/python -m pytest --cov --cov-report=
 UNCOVERED := awk '!/%$$/ || /^TOTAL/ || $$NF + 0 < 90'  # of coverage's table: the total, and the files below 90 %
 
 .NOTPARALLEL:
-.PHONY: help demo grid test slow lab check bench browser workflow slurm coverage lock audit clean
+.PHONY: help install demo grid test slow lab check bench browser workflow slurm coverage lock audit clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
@@ -39,6 +39,8 @@ $(DEVELOPER): $(USER) requirements-dev.lock
 $(WORKFLOW): $(USER) workflow/requirements.lock
 	@$(INSTALL) workflow/requirements.lock
 	@touch $@
+
+install: $(USER)  ## the environment for all but tests and checks; then: source .venv/bin/activate
 
 demo: $(USER)  ## the whole study on the synthetic default data, eleven minutes on two idle cores
 	$(BIN)/hpa run --profile demo

@@ -176,7 +176,8 @@ def _add_score_commands(commands) -> None:
 
 
 def _add_leaderboard(commands) -> None:
-    board = commands.add_parser("leaderboard", help="the submissions of a course, checked and ranked")
+    codes = "exit code: 0 all were ranked, 1 some could not be scored (not ranked: ...), 2 bad usage"
+    board = commands.add_parser("leaderboard", help="the submissions of a course, checked and ranked", epilog=codes)
     add = board.add_argument
     add("submissions", metavar="SUBMISSIONS_DIR", type=_path, help="one file, zip archive or folder per team")
     add("truth", metavar="TRUTH", type=_path, help="Id,Target of the test images, such as truth/test_truth.csv")
@@ -200,7 +201,8 @@ def _add_teaching_commands(commands) -> None:
     exercises.add_argument("out", metavar="OUT", type=_path, help="folder that gets student/ and solved/")
     exercises.add_argument("--replace", action="store_true", help="write over copies that were changed since")
     exercises.set_defaults(command="teaching.write_exercises")
-    grade = commands.add_parser("grade", help="points of handed-in exercises: runs the students' code")
+    codes = "exit code: 0 all were graded, 1 some files could not be or were left out (note: ...), 2 bad usage"
+    grade = commands.add_parser("grade", help="points of handed-in exercises: runs the students' code", epilog=codes)
     grade.add_argument("handed_in", metavar="HANDED_IN", type=_path, help="folder with one folder per student")
     grade.add_argument("table", metavar="GRADES.csv", type=_path, help="new table: points and note per cell")
     grade.set_defaults(command="teaching.grade")

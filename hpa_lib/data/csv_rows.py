@@ -57,6 +57,8 @@ def read_rows(path: Path, second: str, strict: bool = False) -> tuple[list[Row],
     stored = _read_bytes(path)
     data = _unzip(path, stored) if stored.startswith(ZIP_MAGIC) else stored
     text = _decode(path, data).rstrip("\r\n")
+    if not text.strip():
+        raise ValueError(f"{path} is empty: its first line must be Id,{second}")
     first_line = text.partition("\n")[0].rstrip("\r")
     plain, wanted = first_line.replace('"', ""), f"Id,{second}"
     if strict and plain != wanted:
@@ -139,8 +141,6 @@ def _find_header(path: Path, text: str, second: str) -> tuple[str, list[str]]:
         if counts == [1, 1]:
             return separator, header
         most = list(map(max, most, counts))
-    if not text.strip():
-        raise ValueError(f"{path} is empty: its first line must be Id,{second}")
     name, count = (second, most[1]) if most[0] == 1 else ("Id", most[0])
     found = "twice" if count > 1 else "no"
     line = text.splitlines()[0][:80]

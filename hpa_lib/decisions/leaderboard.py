@@ -6,6 +6,7 @@ submissions share the resamples, and of each only its score in every resample is
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,11 +69,17 @@ def _is_handed_in(path: Path) -> bool:
 
 
 def number_teams(key: Path, teams: list[str]) -> dict[str, str]:
-    """Team -> ``team 07``: numbers drawn by chance and kept in the file ``key``, so that a team keeps its number."""
+    """Team -> ``team 07``: drawn by chance and kept for later calls in the file ``key``, for its owner alone."""
     numbers = store.load_json(key.parent, key.name) if key.exists() else {}
     new = [team for team in teams if team not in numbers]
     free = np.random.default_rng().permutation(len(new)) + len(numbers) + 1
-    store.save_json(key.parent, key.name, numbers := numbers | dict(zip(new, free.tolist(), strict=True)))
+    numbers |= dict(zip(new, free.tolist(), strict=True))
+
+    def write(path: Path) -> None:
+        path.touch(0o600)  # before there is anything to read in it
+        path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+
+    store.write_atomic(key, write)
     return {team: f"team {numbers[team]:02d}" for team in teams}
 
 

@@ -8,7 +8,7 @@ import operator
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import nbclient
@@ -19,6 +19,7 @@ from hpa_lib.running import runner
 
 SOURCE = paths.PROJECT / "exercises"
 KINDS = ("student", "solved")
+MISSING = "not handed in"
 CELL_SECONDS = 120  # that a cell of a handed-in exercise may take
 REGION = re.compile(r"^([ \t]*)### BEGIN (SOLUTION|HIDDEN TESTS)\n.*?^[ \t]*### END \2$\n?", re.MULTILINE | re.DOTALL)
 MARK = re.compile(r"^[ \t]*### (BEGIN|END) (SOLUTION|HIDDEN TESTS)$\n?", re.MULTILINE)
@@ -71,31 +72,77 @@ def _clear(source: str, place: Sequence[str]) -> str:
     return REGION.sub(fill, source)
 
 
-def grade(path: Path, run_set: Path) -> list[dict]:
-    """The points of one handed-in exercise: its answers are put into our copy, which has the hidden tests, and run.
-
-    A cell that fails costs its own points only. The code of a student runs here, with all rights of this process.
-
-    Args:
-        path: a notebook whose name holds that of the exercise, such as ``06_ensemble (1).ipynb``.
-        run_set: what the exercise reads as ``HPA_OUT``.
-
-    Returns:
-        One row per cell with points: ``notebook``, ``cell``, ``points`` (None for an answer in words), ``of`` and
-        ``note``: the sentence of a failed check, or the answer in words.
+def find_handed_in(folder: Path) -> dict[str, list[Path]]:
+    """Student -> the notebooks in the folder of that name.
 
     Raises:
-        ValueError: no exercise is named so, or the file is no notebook.
+        ValueError: there is no notebook, or one that is in no student's folder.
     """
-    source = next((source for source in SOURCE.glob("*.ipynb") if source.stem in path.stem), None)
-    if source is None:
-        raise ValueError(f"{path}: no exercise has this name; one is {SOURCE.name}/06_ensemble.ipynb")
+    files = [path for path in sorted(folder.rglob("*.ipynb")) if not _is_hidden(path.relative_to(folder))]
+    if not files:
+        raise ValueError(f"{folder} holds no notebook: name a folder with one folder per student")
+    if loose := [path for path in files if path.parent == folder]:
+        raise ValueError(f"{loose[0]} has no student: put each student's notebooks into a folder of the student's name")
+    homes = [path for path in sorted(folder.iterdir()) if path.is_dir() and not _is_hidden(path.relative_to(folder))]
+    return {home.name: [path for path in files if home in path.parents] for home in homes}
+
+
+def _is_hidden(path: Path) -> bool:
+    """Is it one of Jupyter's checkpoints, or what macOS adds to an archive (``__MACOSX``, ``._06_ensemble.ipynb``)?"""
+    return any(part.startswith((".", "__")) for part in path.parts)
+
+
+def grade(files: Sequence[Path], run_set: Path) -> Iterator[dict]:
+    """The points of one student in all exercises: the answers are put into our copies, with the hidden tests, and run.
+
+    A cell that fails costs its own points only. The code of a student runs here, with all rights of this process. Of
+    several files of one exercise the one that has its very name counts, else the last by name.
+
+    Args:
+        files: notebooks whose names hold that of an exercise, such as ``06_ensemble (1).ipynb``.
+        run_set: what the exercises read as ``HPA_OUT``.
+
+    Yields:
+        One row per cell with points: ``notebook``, ``cell``, ``points`` (None for an answer in words), ``of`` and
+        ``note``: the sentence of a failed check, the error before it, or the answer in words. A row without a ``cell``
+        is about a file that was not graded, or an exercise that is ``MISSING``.
+    """
+    left = set(files)
+    for source in sorted(SOURCE.glob("*.ipynb")):
+        found = sorted(path for path in left if source.stem in path.stem)
+        found.sort(key=lambda path: path.stem == source.stem)
+        left -= set(found)
+        for path in found[:-1]:
+            yield _note(source, f"{path} was left out: {found[-1]} is the same exercise")
+        yield from _grade_file(found[-1], source, run_set) if found else [_note(source, MISSING, _count_points(source))]
+    for path in sorted(left):
+        yield _note(path, f"{path}: no exercise has this name; one is {SOURCE.name}/06_ensemble.ipynb")
+
+
+def _note(path: Path, note: str, of: int = 0) -> dict:
+    return {"notebook": path.stem, "cell": "", "points": 0, "of": of, "note": note}
+
+
+def _count_points(source: Path) -> int:
+    return sum(_nbgrader(cell).get("points", 0) for cell in nbformat.read(source, as_version=4).cells)
+
+
+def _grade_file(path: Path, source: Path, run_set: Path) -> list[dict]:
+    """The rows of one handed-in notebook."""
     try:
         notebook = fill_in(source, nbformat.read(path, as_version=4))
     except (ValueError, AttributeError, KeyError, nbformat.ValidationError) as error:
-        raise ValueError(f"{path} is no notebook: {str(error)[:80]}") from None
+        return [_note(source, f"{path} is no notebook: {str(error)[:80]}", _count_points(source))]
     ended = _run_all(notebook, run_set)
-    return [{"notebook": source.stem} | _mark(cell, ended) for cell in notebook.cells if "points" in _nbgrader(cell)]
+    rows, errors = [], {}  # of answers that failed: the place of their check in ``rows`` -> the first error
+    for cell in notebook.cells:
+        error = _error(cell)
+        if "points" in _nbgrader(cell):
+            earlier = next(iter(errors.values()), "") if error.startswith("NameError") else ""
+            rows.append({"notebook": source.stem} | _mark(cell, ended, errors.get(len(rows), earlier)))
+        elif error and _nbgrader(cell).get("solution"):
+            errors.setdefault(len(rows), f"cell {cell.id}: {error}; then ")
+    return rows
 
 
 def fill_in(source: Path, handed_in: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -133,16 +180,23 @@ def _run_all(notebook: nbformat.NotebookNode, run_set: Path) -> str:
     return "not run: the notebook ended before this cell"
 
 
-def _mark(cell: nbformat.NotebookNode, ended: str) -> dict:
-    """Points and note of a cell that was run, or of an answer in words."""
+def _mark(cell: nbformat.NotebookNode, ended: str, cause: str) -> dict:
+    """Points and note of a cell that was run, or of an answer in words; ``cause`` begins the note of a failed check."""
     points = _nbgrader(cell)["points"]
     if cell.cell_type == "markdown":
         return {"cell": cell.id, "points": None, "of": points, "note": f"by hand: {cell.source}"}
-    note = "" if cell.execution_count else ended
-    for error in (output for output in cell.outputs if output.output_type == "error"):
-        is_check = error.ename == "AssertionError"
-        note = error.evalue or "a hidden test fails" if is_check else f"{error.ename}: {error.evalue}"
-    return {"cell": cell.id, "points": 0 if note else points, "of": points, "note": note}
+    note = _error(cell) if cell.execution_count else ended
+    return {"cell": cell.id, "points": 0 if note else points, "of": points, "note": note and cause + note}
+
+
+def _error(cell: nbformat.NotebookNode) -> str:
+    """The error of a cell that was run; of a failed check its sentence."""
+    error = next((output for output in cell.get("outputs", []) if output.output_type == "error"), None)
+    if error is None:
+        return ""
+    if error.ename == "AssertionError":
+        return error.evalue or "a hidden test fails"
+    return f"{error.ename}: {error.evalue}".removesuffix(": ")
 
 
 def _nbgrader(cell: nbformat.NotebookNode) -> dict:

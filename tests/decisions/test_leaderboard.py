@@ -12,6 +12,7 @@ import pytest
 from hpa_lib import __main__, atlas, paths, store
 from hpa_lib.data import splits
 from hpa_lib.decisions import bootstrap, leaderboard, metrics, submission, thresholds
+from hpa_synth import data_sets, writing
 
 IMAGES = 300
 HEADER = "Id,Predicted"
@@ -81,7 +82,7 @@ def write_class(course, truth):
         "semicolons.csv": ("\n".join(any_team).replace(",", ";"), "separated by semicolons: use commas"),
         "one_column.csv": ([line.split(",")[0] for line in any_team], "starts with 'Id'"),
         "label28.csv": ([*any_team[:-1], f"{truth[0][-1]},28"], "label '28' in target '28'"),
-        "empty.csv": ("", "first line must be Id,Predicted"),
+        "empty.csv": ("", "the file is empty: its first line must be Id,Predicted"),
         "notes.txt": ("we used resnet", "starts with 'we used resnet'"),
         "broken.zip": (b"PK\x03\x04broken", "zip archive that cannot be unpacked"),
         "photo.csv": (b"\x89PNG\xff\xfe\x00", "no UTF-8 text"),
@@ -265,6 +266,18 @@ def test_an_interval_ends_at_1_and_rows_are_numbered_by_rank():
     assert board["team"].to_dict() == {0: "a", 1: "b"} and board.loc[0, "high"] == 1
 
 
+@pytest.mark.parametrize("images, full", [(700, False), (1000, True), (6000, True)])
+def test_every_class_is_in_both_parts_of_a_courses_data_of_1000_images(images, full):
+    """What docs/teaching.md says of the smallest size."""
+    settings = data_sets.find_profile("course", images, None, False)
+    for seed in range(3):
+        sets = [job.labels for job in writing.make_jobs(settings, seed, "test")]
+        labels = np.array([np.isin(np.arange(28), list(labels)) for labels in sets])
+        is_public = splits.make_holdout(labels, np.arange(len(labels)), 0.3, 0)
+        parts = [labels[is_public], labels[~is_public]]
+        assert all(part.any(axis=0).all() for part in parts) == full
+
+
 def test_a_single_class_without_images_is_told_as_one():
     labels = np.eye(28, dtype=np.uint8)
     assert leaderboard._limit(labels[:27], "public").startswith("1 class has no image in the public part: at most .96")
@@ -319,6 +332,7 @@ def test_an_anonymous_board_names_nobody_but_in_its_key_and_keeps_the_numbers(co
     assert run(*arguments) == 2 and "--anonymous without --out DIR" in capsys.readouterr().err
     run(*arguments, "--out", out)
     printed, key = capsys.readouterr().out, store.load_json(folder, "wall-key.json")
+    assert (folder / "wall-key.json").stat().st_mode & 0o777 == 0o600
     assert sorted(path.name for path in out.iterdir()) == ["leaderboard.csv", "leaderboard.html", "leaderboard.md"]
     assert f"key         {folder / 'wall-key.json'} (who has which number: do not publish it)" in printed
     texts = [

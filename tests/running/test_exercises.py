@@ -219,39 +219,117 @@ ANSWERS = {  # student -> the two answers in code
 }
 
 
-def test_hpa_grade_gives_points_per_cell_and_student(tmp_path, monkeypatch, capsys):
+def write_exercise(path, first, second):
+    """A notebook with two answers in code (3 and 4 points) and one in words (2 points)."""
+
     def cell(name, source, **marks):
         new = nbformat.v4.new_markdown_cell if name == "words" else nbformat.v4.new_code_cell
         return new(source, id=name, metadata={"nbgrader": {"grade_id": name, "solution": False} | marks})
 
-    def write(path, first, second):
-        solved = [cell("one", first, solution=True), cell("two", second, solution=True)]
-        checks = [cell("check-one", "assert first == 1", points=3), cell("check-two", "assert second == 2", points=4)]
-        words = cell("words", "because", points=2, solution=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        notebook = nbformat.v4.new_notebook(cells=[solved[0], checks[0], solved[1], checks[1], words])
-        nbformat.write(notebook, path)
+    solved = [cell("one", first, solution=True), cell("two", second, solution=True)]
+    checks = [cell("check-one", "assert first == 1", points=3), cell("check-two", "assert second == 2", points=4)]
+    words = cell("words", "because", points=2, solution=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=[solved[0], checks[0], solved[1], checks[1], words]), path)
 
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """Two exercises of 9 points, ``00`` and ``01``; what is handed in is in ``in``."""
     monkeypatch.setattr(exercises, "SOURCE", tmp_path / "source")
     monkeypatch.setattr(exercises, "CELL_SECONDS", 2)
-    write(
-        tmp_path / "source" / "00.ipynb", *[f"### BEGIN SOLUTION\n{text}\n### END SOLUTION" for text in ANSWERS["ann"]]
-    )
+    for name in ("00", "01"):
+        solutions = [f"### BEGIN SOLUTION\n{text}\n### END SOLUTION" for text in ANSWERS["ann"]]
+        write_exercise(tmp_path / "source" / f"{name}.ipynb", *solutions)
+    return tmp_path
+
+
+def grade(course):
+    code = __main__.main(["grade", str(course / "in"), str(course / "grades.csv")])
+    return code, pd.read_csv(course / "grades.csv", keep_default_na=False, dtype={"notebook": str})
+
+
+def test_hpa_grade_gives_points_per_cell_and_student(course, capsys):
     for student, answers in ANSWERS.items():
-        write(tmp_path / "in" / student / "00 (1).ipynb", *answers)
-    (tmp_path / "in" / "bob" / "00_broken.ipynb").write_text("{}")
-    (tmp_path / "in" / "bob" / "mine.ipynb").write_text("{}")
-    command = ["grade", str(tmp_path / "in"), str(tmp_path / "grades.csv")]
-    assert __main__.main(command) == 0
-    table = pd.read_csv(tmp_path / "grades.csv", keep_default_na=False)
+        write_exercise(course / "in" / student / "00 (1).ipynb", *answers)
+    (course / "in" / "bob" / "01_broken.ipynb").write_text("{}")
+    (course / "in" / "bob" / "mine.ipynb").write_text("{}")
+    code, table = grade(course)
     points = {student: list(rows["points"]) for student, rows in table.groupby("student")}
-    assert points["ann"] == ["3", "4", ""] and points["bob"] == ["0", "4", "", "0", "0"]
-    assert points["eve"] == ["3", "0", ""] and points["jim"] == ["0", "0", ""]
+    assert points["ann"] == ["3", "4", "", "0"] and points["bob"] == ["0", "4", "", "0", "0"]
+    assert points["eve"] == ["3", "0", "", "0"] and points["jim"] == ["0", "0", "", "0"]
     notes = table.set_index(["student", "cell"])["note"]
     assert notes["ann", "words"] == "by hand: because" and notes["bob", "check-one"] == "a hidden test fails"
     assert notes["eve", "check-two"].startswith("not run: ")
-    assert "is no notebook" in "".join(notes["bob", ""]) and "no exercise has this name" in "".join(notes["bob", ""])
-    assert __main__.main(command) == 2 and "name another file" in capsys.readouterr().err
+    printed = capsys.readouterr().out
+    for words in ("01_broken.ipynb is no notebook", "mine.ipynb: no exercise has this name"):
+        assert words in "".join(notes["bob", ""]) and re.search(f"^note: bob: .*{words}", printed, re.MULTILINE)
+    assert code == 1 and "note: ann" not in printed
+    assert __main__.main(["grade", str(course / "in"), str(course / "grades.csv")]) == 2
+    assert "name another file" in capsys.readouterr().err
+
+
+def test_all_exercises_count_in_the_total_and_the_exit_code_is_0_without_a_note(course, capsys):
+    write_exercise(course / "in" / "ann" / "00.ipynb", *ANSWERS["ann"])
+    write_exercise(course / "in" / "ann" / "week 1" / ".ipynb_checkpoints" / "01.ipynb", *ANSWERS["ann"])
+    write_exercise(course / "in" / "ann" / "._01.ipynb", *ANSWERS["ann"])
+    (course / "in" / "joe").mkdir()
+    (course / "in" / "__MACOSX").mkdir()
+    code, table = grade(course)
+    rows = table.loc[table["note"] == exercises.MISSING, ["student", "notebook", "of"]]
+    assert rows.values.tolist() == [["ann", "01", 9], ["joe", "00", 9], ["joe", "01", 9]]
+    totals = capsys.readouterr().out.splitlines()[-3:-1]
+    assert [line.split() for line in totals] == [["ann", "7", "of", "18"], ["joe", "0", "of", "18"]] and code == 0
+
+
+def test_a_file_that_cannot_be_read_counts_as_its_whole_exercise(course, capsys):
+    write_exercise(course / "in" / "ann" / "00.ipynb", *ANSWERS["ann"])
+    (course / "in" / "ann" / "01.ipynb").write_text("{}")
+    code, table = grade(course)
+    assert code == 1 and table.iloc[-1][["notebook", "points", "of"]].tolist() == ["01", "0", 9]
+    assert capsys.readouterr().out.splitlines()[-2].split() == ["ann", "7", "of", "18"]
+
+
+@pytest.mark.parametrize(
+    "names, counted", [(["00.ipynb", "00_final.ipynb"], "00.ipynb"), (["00 (2).ipynb", "00 (1).ipynb"], "00 (2).ipynb")]
+)
+def test_of_two_files_of_an_exercise_a_single_one_counts(course, capsys, names, counted):
+    for name in names:
+        write_exercise(course / "in" / "ann" / name, *ANSWERS["ann" if name == counted else "bob"])
+    code, table = grade(course)
+    assert code == 1 and list(table["points"]) == ["0", "3", "4", "", "0"] and table["of"].sum() == 18
+    folder, left = course / "in" / "ann", (set(names) - {counted}).pop()
+    note = f"{folder / left} was left out: {folder / counted} is the same exercise"
+    assert table.iloc[0]["note"] == note and f"note: ann: {note}\n" in capsys.readouterr().out
+
+
+def test_a_note_names_the_answer_that_failed_first(course):
+    """Also where a later task needs it; a check that fails by itself keeps its sentence."""
+    write_exercise(course / "in" / "ann" / "00.ipynb", "first = 1 +", "second = first")
+    write_exercise(course / "in" / "bob" / "00.ipynb", "frist = 1\nfrist / 0", "print('forgotten')")
+    write_exercise(course / "in" / "joe" / "00.ipynb", "first = 1 / 0", "second = 3")
+    _, table = grade(course)
+    notes = table.set_index(["student", "cell"])["note"]
+    assert notes["ann", "check-one"].startswith("cell one: SyntaxError: ")
+    assert notes["ann", "check-one"].endswith("; then NameError: name 'first' is not defined")
+    assert notes["ann", "check-two"].startswith("cell two: NameError: name 'first' is not defined; then ")
+    assert notes["bob", "check-two"].startswith("cell one: ZeroDivisionError: division by zero; then NameError: ")
+    assert notes["joe", "check-two"] == "a hidden test fails"
+
+
+def test_a_notebook_without_a_students_folder_is_refused(course, capsys):
+    write_exercise(course / "in" / "ann" / "00.ipynb", *ANSWERS["ann"])
+    write_exercise(course / "in" / "00.ipynb", *ANSWERS["ann"])
+    assert __main__.main(["grade", str(course / "in"), str(course / "grades.csv")]) == 2
+    told = "in/00.ipynb has no student: put each student's notebooks into a folder of the student's name"
+    assert told in capsys.readouterr().err and not (course / "grades.csv").exists()
+
+
+@pytest.mark.parametrize("command, cause", [("grade", "were left out"), ("leaderboard", "could not be scored")])
+def test_help_says_what_the_exit_code_means(capsys, command, cause):
+    with pytest.raises(SystemExit):
+        __main__.main([command, "--help"])
+    assert re.search(rf"exit code: 0 .*, 1 .*{cause}.*, 2 bad usage", " ".join(capsys.readouterr().out.split()))
 
 
 @pytest.mark.parametrize("text", ["### BEGIN SOLUTION\nx = 1", "x = 1\n### END SOLUTION", "### END HIDDEN TESTS"])
