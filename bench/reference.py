@@ -6,7 +6,7 @@
 It gets the split, and of each run the record, the history and the probabilities of validation and hold-out: what
 notebooks 05, 06 and 07 need on a machine that never trained. There are no images, no networks and no test part in it.
 Beside them are the tables and pictures that README shows. With ``--only-results`` there are no probabilities, but the
-report page, its pictures as WebP, and ``steps.csv``: minutes and peak memory of each notebook.
+report page, its pictures as WebP, and ``steps.csv``: the peak memory of each notebook.
 """
 
 import argparse
@@ -63,11 +63,12 @@ def copy_tables(out: Path, target: Path, figures: tuple[str, ...]):
 
 
 def shrink_page(page: str) -> str:
-    """The report page with its pictures as WebP, a fifth of the size."""
+    """The report page with its pictures as WebP, a small part of the size."""
 
     def shrink(found: re.Match) -> str:
-        stream = io.BytesIO()
-        Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGB").save(stream, "WEBP", quality=75, method=6)
+        image, stream = Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGB"), io.BytesIO()
+        image.thumbnail((1200, 1200))
+        image.save(stream, "WEBP", quality=60, method=6)
         return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
     return re.sub(r"data:image/png;base64,([A-Za-z0-9+/=]+)", shrink, page)
@@ -85,7 +86,7 @@ def main():
         runs = copy_runs(out, target, RECORDS)
         copy_tables(out, target, FIGURES + MORE_FIGURES)
         (target / "report.html").write_text(shrink_page((out / "report.html").read_text(encoding="utf-8")), "utf-8")
-        store.save_table(target, "steps.csv", scale.read_steps(out).round(2))
+        store.save_table(target, "steps.csv", scale.read_steps(out)[["step", "images", "MB"]])
     else:
         runs = copy_runs(out, target, RECORDS + PROBABILITIES)
         copy_data(out, target)
