@@ -184,7 +184,7 @@ def test_truncated_files_are_refused_and_change_nothing(share, tmp_path):
 def test_a_truncated_densenet121_file_is_refused(tmp_path):
     broken = tmp_path / "densenet121.h5"
     broken.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    with pytest.raises(ValueError, match="is truncated or no DenseNet121 file"):
+    with pytest.raises(ValueError, match="is truncated or no DenseNet121 notop file"):
         weights.load(models.MODELS["densenet121"](image_size=32, width=0.01), broken)
 
 
