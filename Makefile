@@ -63,7 +63,7 @@ check: $(DEVELOPER)  ## ruff, and the notebooks are stored clean
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest tests/test_architecture.py tests/test_notebooks.py tests/test_setup.py
 
-bench: $(USER)  ## the speed page: outputs/reference/speed.csv and the table in bench/README.md, 20 minutes
+bench: $(DEVELOPER)  ## the speed page: outputs/reference/speed.csv and the table in bench/README.md, 20 minutes
 	$(BIN)/python bench/all.py
 
 browser: $(DEVELOPER)  ## "Run all" in JupyterLab in a real Chromium (Debian's package, installed when missing)

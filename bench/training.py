@@ -7,8 +7,9 @@
 *Bare* is one training step on a constant batch. *fit* is ``model.fit`` on batches from a memory-mapped cache, with the
 study's imgaug augmentation or with none; the three take turns in blocks of ``--seconds``. Each network runs in its own
 process, in the precision that ``device.setup("auto")`` chooses here. PyTorch trains the very same network, see
-torch_twin.py, in a process without TensorFlow: the two crash side by side. *Without a network* is the same ``fit`` with
-one small dense layer, which leaves what Keras, tf.data and the augmentation take.
+torch_twin.py, in a process without TensorFlow: the two crash side by side. (Keras builds the network there with its
+NumPy backend, which needs the developer's jax.) *Without a network* is the same ``fit`` with one small dense layer,
+which leaves what Keras, tf.data and the augmentation take.
 """
 
 import argparse
@@ -252,8 +253,9 @@ def compare_fit(name: str, found: dict) -> list[dict]:
 def compare_torch(name: str, precision: str, keras_rate: float, given: list[str]) -> list[dict]:
     """The row of Keras beside the better of eager and compiled PyTorch."""
     what = f"{name}: Keras / PyTorch"
-    if not importlib.util.find_spec("torch"):
-        return [speed.not_run(what, "PyTorch is not installed")]
+    missing = [package for package in ("torch", "jax") if not importlib.util.find_spec(package)]
+    if missing:
+        return [speed.not_run(what, f"{' and '.join(missing)} not installed")]
     with tempfile.TemporaryDirectory() as folder:
         given = [*given, f"--folder={folder}"]
         in_child(__file__, *given, "--measure", f"hand_over:{name}")

@@ -236,7 +236,13 @@ def test_another_python_is_refused_in_one_sentence(tmp_path):
 
 @pytest.mark.parametrize(
     "target, locks",
-    [("install", [USER]), ("demo", [USER]), ("bench", [USER]), ("test", [USER, DEVELOPER]), ("grid", [USER, WORKFLOW])]
+    [
+        ("install", [USER]),
+        ("demo", [USER]),
+        ("bench", [USER, DEVELOPER]),
+        ("test", [USER, DEVELOPER]),
+        ("grid", [USER, WORKFLOW]),
+    ]
     + [("workflow", [USER, DEVELOPER, WORKFLOW])],
 )
 def test_a_target_installs_its_locks_and_nothing_again_unless_one_changed(tmp_path, target, locks):
