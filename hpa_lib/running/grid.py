@@ -1,6 +1,5 @@
 """A grid file: many runs (network x recipe x channels x seed x fold) as a profile, checked before anything starts."""
 
-import difflib
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -107,7 +106,7 @@ def _problems(given: Mapping, networks: Iterable[str]) -> Iterator[tuple[str, st
     """What is wrong with a grid file's keys and values: key and sentence; later ones may follow the first."""
     for key, value in given.items():
         if key not in KEYS:
-            yield key, f"unknown key {key!r}: {_remedy(key, KEYS)}"
+            yield key, f"unknown key {key!r}: {recipes.suggest(key, KEYS)}"
         elif value is None:
             yield key, f"{key} has no value: give one, or take the line out"
         elif type(value) is not type(KEYS[key]) and not (key == "networks" and isinstance(value, dict)):
@@ -140,7 +139,7 @@ def _entry_problems(key: str, entry: object, networks: Iterable[str]) -> Iterato
     choices = {"networks": sorted(networks), "channels": recipes.CHOICES["channels"]}.get(key)
     if choices:
         if entry not in choices:
-            yield f"{entry!r} is unknown: {_remedy(entry, choices)}"
+            yield f"{entry!r} is unknown: {recipes.suggest(entry, choices)}"
     elif key == "recipes":
         try:
             recipes.find_recipe(str(entry))
@@ -165,12 +164,6 @@ def _further_problems(further: object) -> Iterator[str]:
         keys = [key for key, parameter in PARAMETERS.items() if parameter == name]
         if keys or name in SET_PER_STEP:
             yield f"{name} {f'is set by the key {keys[0]}' if keys else 'differs per step'}: leave it out here"
-
-
-def _remedy(wrong: object, known: Iterable[str]) -> str:
-    spellings = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(str(wrong).lower(), spellings, n=1)
-    return f"did you mean {spellings[near[0]]}?" if near else f"use one of {', '.join(spellings.values())}"
 
 
 def _make_profile(values: Mapping, path: Path, folder: Path, steps: Mapping[str, tuple]) -> dict:
@@ -217,7 +210,7 @@ def _check_known(parameters: Mapping, steps: Iterable[tuple], folder: Path) -> N
     known = sorted(set().union(*map(plan.read_parameters, notebooks)))
     for name in parameters:
         if name not in known:
-            raise plan.Refused(f"parameters: no notebook of the grid has {name}: {_remedy(name, known)}")
+            raise plan.Refused(f"parameters: no notebook of the grid has {name}: {recipes.suggest(name, known)}")
 
 
 def make_steps(path: Path, folder: Path | None = None) -> list[plan.Step]:

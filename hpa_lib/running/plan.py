@@ -5,7 +5,6 @@ defaults, and it passes a number such as ``1e-3`` on as a text. So everything is
 """
 
 import ast
-import difflib
 import importlib.util
 import json
 import os
@@ -271,7 +270,5 @@ def _unknown(name: str, notebooks: list[Path], known: Iterable[str]) -> str:
     """The sentence about a parameter that ``notebooks`` lack; it names the notebook of their folder that has it."""
     numbered = sorted(notebooks[0].parent.glob("[0-9]*_*.ipynb"))
     owners = [path.name for path in numbered if name in read_parameters(path)]
-    near = difflib.get_close_matches(name.upper(), list(known), n=1, cutoff=0.6)
-    remedy = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(known))}"
-    remedy = f"it belongs to {owners[0]}" if owners else remedy
+    remedy = f"it belongs to {owners[0]}" if owners else recipes.suggest(name, sorted(known))
     return f"no parameter {name} in {' or '.join(path.name for path in notebooks)}: {remedy}"

@@ -145,7 +145,7 @@ def find_recipe(name: str) -> dict[str, object]:
     """
     base, left_out = _split(name)
     if base not in RECIPES:
-        raise ValueError(f"RECIPE {name!r}: {_remedy(base, RECIPES)}, or such as 'best without SAMPLING'")
+        raise ValueError(f"RECIPE {name!r}: {suggest(base, RECIPES)} (or one such as 'best without SAMPLING')")
     lines = dict(RECIPES[base])
     for line in left_out:
         if line not in lines:
@@ -176,7 +176,7 @@ def check(lines: Mapping[str, object]) -> None:
         if lines.get(name) == "report":
             raise ValueError(f"{name.upper()} 'report' is called 'study' now: write {name.upper()} = 'study'")
         if name in lines and lines[name] not in choices:
-            raise ValueError(f"parameter {name.upper()} = {lines[name]!r}: {_remedy(lines[name], choices)}")
+            raise ValueError(f"parameter {name.upper()} = {lines[name]!r}: {suggest(lines[name], choices)}")
     if lines.get("network", "resnet18") != "resnet18" and not lines.get("shortcut", True):
         raise ValueError(f"SHORTCUT False is for resnet18 alone: leave it at True for {lines['network']}")
     unknown = [part for part in lines.get("loss", "bce").split("+") if part not in LOSSES]
@@ -211,9 +211,11 @@ def _split(name: str) -> tuple[str, list[str]]:
     return base.strip(), sorted(left_out.lower().replace(",", " ").split())
 
 
-def _remedy(wrong: str, choices: Iterable[str]) -> str:
-    near = difflib.get_close_matches(wrong.lower(), choices, n=1)
-    return f"{f'did you mean {near[0]}? ' if near else ''}use one of {', '.join(choices)}"
+def suggest(wrong: object, choices: Iterable[str]) -> str:
+    """What to do about an unknown name: the choice that is spelt most like it, or all of them."""
+    spellings = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(str(wrong).lower(), spellings, n=1)
+    return f"did you mean {spellings[near[0]]}?" if near else f"use one of {', '.join(spellings.values())}"
 
 
 def _is_plain(value: object) -> bool:

@@ -10,7 +10,6 @@ The notebooks take the same steps one by one and show what each of them does: ``
 ``fit``, ``save``.
 """
 
-import difflib
 import hashlib
 from pathlib import Path
 from typing import NamedTuple
@@ -64,8 +63,7 @@ def train(network: str, out: str | Path = "", recipe: str = "own", **lines) -> d
     """
     known = recipes.DEFAULTS.keys() | models.BLOCK_LINES.get(network, {}).keys()
     for name in lines.keys() - known:
-        near = difflib.get_close_matches(name, known, n=1)
-        raise ValueError(f"no parameter {name}: " + (f"did you mean {near[0]}?" if near else ", ".join(sorted(known))))
+        raise ValueError(f"no parameter {name}: {recipes.suggest(name, sorted(known))}")
     run = prepare(network, recipes.complete(recipe, models.BLOCK_LINES.get(network, {}) | lines | {"out": str(out)}))
     fold = load_fold(run)
     model, origin = build(run, fold)

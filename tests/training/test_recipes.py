@@ -101,12 +101,12 @@ def test_the_choices_are_those_of_the_modules_that_use_them():
         ("fold", -1, "parameter FOLD = -1"),  # -1 is the hold-out
         ("learning_rate", float("nan"), "parameter LEARNING_RATE = nan"),
         ("loss", "bce+focl", "LOSS 'focl': use one of bce, focal"),
-        ("mix", "mixip", "parameter MIX = 'mixip': did you mean mixup. use one of none, mixup"),
+        ("mix", "mixip", "parameter MIX = 'mixip': did you mean mixup?"),
         ("augment", "report", "AUGMENT 'report' is called 'study' now"),
         ("class_weights", "srqt", "CLASS_WEIGHTS 'srqt': use one of none, inverse"),
-        ("channels", "rgbx", "CHANNELS = 'rgbx': did you mean rgb. use one of rgby"),
+        ("channels", "rgbx", "CHANNELS = 'rgbx': did you mean rgb?"),
         ("precision", "int4", "PRECISION = 'int4': use one of auto"),
-        ("network", "DenseNet21", "NETWORK = 'DenseNet21': did you mean densenet121. use one of"),
+        ("network", "DenseNet21", "NETWORK = 'DenseNet21': did you mean densenet121?"),
         ("network", "inception_v2", "NETWORK = 'inception_v2': use one of resnet18, densenet121"),
     ],
 )
