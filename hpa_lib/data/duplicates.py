@@ -41,7 +41,8 @@ def find_pairs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """All pairs of near-duplicates, and how many bits they differ in.
 
-    Every pair is compared, by matrix products of signs: 31,072 images take some seconds.
+    Every pair is compared, by matrix products of signs, block by block: 31,072 images take some seconds and, beside
+    their hashes, no more memory than 1,024 of them.
 
     Args:
         hashes: bool (N, B).
@@ -53,18 +54,17 @@ def find_pairs(
     """
     if max_distance < 0:
         raise ValueError(f"max_distance {max_distance}: use 0 (equal hashes) or more")
-    pair = (hashes, hashes if others is None else others)
-    left, right = (np.where(bits, np.float32(1), np.float32(-1)) for bits in pair)
-    num_bits = hashes.shape[1]
+    right = hashes if others is None else others
     pairs, distances = [np.empty((0, 2), int)], [np.empty(0, int)]
-    for start in range(0, len(left), BLOCK):
+    for start in range(0, len(hashes), BLOCK):
         first = start if others is None else 0  # a pair's partner is further down
-        distance = (num_bits - left[start : start + BLOCK] @ right[first:].T) / 2  # (B, M)
-        if others is None:
-            distance[np.tri(*distance.shape, dtype=bool)] = np.inf  # each pair once, none with itself
-        rows, columns = np.nonzero(distance <= max_distance)
-        pairs.append(np.stack([rows + start, columns + first], axis=1))
-        distances.append(distance[rows, columns].astype(int))
+        for other in range(first, len(right), BLOCK):
+            distance = _count_differing(hashes[start : start + BLOCK], right[other : other + BLOCK])
+            if others is None and other == start:
+                distance[np.tri(*distance.shape, dtype=bool)] = np.inf  # each pair once, none with itself
+            rows, columns = np.nonzero(distance <= max_distance)
+            pairs.append(np.stack([rows + start, columns + other], axis=1))
+            distances.append(distance[rows, columns].astype(int))
     return np.concatenate(pairs), np.concatenate(distances)
 
 
@@ -87,6 +87,12 @@ def merge_groups(groups: Iterable, pairs: np.ndarray) -> np.ndarray:
     graph = scipy.sparse.coo_array((np.ones(len(edges), bool), edges.T), shape=(2 * number, 2 * number))
     parts = scipy.sparse.csgraph.connected_components(graph, directed=False)[1][:number]
     return pd.factorize(parts)[0]
+
+
+def _count_differing(hashes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """In how many bits each pair of hashes differs: float32 (N, M)."""
+    left, right = (np.where(bits, np.float32(1), np.float32(-1)) for bits in (hashes, others))
+    return (hashes.shape[1] - left @ right.T) / 2
 
 
 def _thumb(image: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Copies of a field are found through brightness, size and noise; different fields are not."""
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -72,6 +74,18 @@ def test_pairs_are_those_of_a_plain_comparison(monkeypatch):
     between = {(i, j): int((hashes[i] != others[j]).sum()) for i in range(15) for j in range(9)}
     found = dict(zip(map(tuple, pairs.tolist()), distances.tolist(), strict=True))
     assert found == {pair: distance for pair, distance in between.items() if distance <= 5}
+
+
+def test_eight_times_as_many_images_take_no_more_memory(monkeypatch):
+    monkeypatch.setattr(duplicates, "BLOCK", 64)
+    peaks = []
+    for number in (256, 2048):
+        hashes = np.random.default_rng(0).random((number, 256)) < 0.5
+        tracemalloc.start()
+        duplicates.find_pairs(hashes)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 3 * peaks[0], peaks
 
 
 def test_no_images_have_no_pairs():
