@@ -40,9 +40,18 @@ def build(
     x = _steady(x, dropout, 1)
     x = keras.layers.Dense(layers.scaled(1024, width), activation="relu", name="head_dense")(x)
     x = _steady(x, dropout, 2)
-    return keras.Model(inputs, layers.classify(x, num_labels), name="densenet121")
+    model = keras.Model(inputs, layers.classify(x, num_labels), name="densenet121")
+    return keras.models.clone_model(model, clone_function=_clone)
+
+
+def _clone(layer):
+    """The same layer; of a BatchNormalization ours, whose moving averages settle as fast as in the other networks."""
+    config = layer.get_config()
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return layers.BatchNorm.from_config(config | {"momentum": layers.BATCH_NORM_MOMENTUM})
+    return type(layer).from_config(config)
 
 
 def _steady(x, dropout: float, number: int):
-    x = layers.BatchNorm(momentum=layers.BATCH_NORM_MOMENTUM, name=f"head_bn{number}")(x)
+    x = keras.layers.BatchNormalization(name=f"head_bn{number}")(x)
     return keras.layers.Dropout(dropout, name=f"head_dropout{number}")(x)

@@ -142,6 +142,12 @@ def test_too_small_an_image_is_refused(name, size):
         models.MODELS[name](image_size=size)
 
 
+@pytest.mark.parametrize("name", models.MODELS)
+def test_the_moving_averages_of_all_networks_settle_alike(name, built):
+    norms = [layer for layer in built[name].layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert {(type(layer), layer.momentum) for layer in norms} == {(layers.BatchNorm, layers.BATCH_NORM_MOMENTUM)}
+
+
 def test_unknown_channel_mode_is_refused():
     with pytest.raises(ValueError, match="channels 'cmyk': use one of rgby, rgb, rgb_merge"):
         models.MODELS["resnet18"](channels="cmyk")
