@@ -134,7 +134,8 @@ def _execute(steps: list[plan.Step], out: Path, options: argparse.Namespace) -> 
 def _print_results(out: Path, has_report: bool) -> None:
     """The study's small table and the paths of the last files, where this run made them."""
     if not has_report:
-        print(f"done; once there are runs, hpa run --only 05,06,07 --out {out} compares them")
+        wait = "" if any(out.glob("runs/*/result.json")) else "once there are runs, "
+        print(f"done; {wait}hpa run --only 05,06,07 --out {out} compares them")
         return
     if (out / "tables" / "summary.csv").exists():
         table = store.load_table(out, "tables/summary.csv")

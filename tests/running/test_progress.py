@@ -16,6 +16,7 @@ import nbformat
 import pytest
 from throwaway import write_notebook
 
+from hpa_lib import store
 from hpa_lib.running import plan, progress, records
 from hpa_lib.training import loop
 
@@ -85,13 +86,15 @@ def screen(text):
     return [line.rstrip() for line in lines], states
 
 
-@pytest.mark.parametrize("columns", [44, 150])
-def test_one_line_is_rewritten_and_never_longer_than_the_terminal(command, columns):
+@pytest.mark.parametrize(("columns", "runs", "last"), [(44, [], "done; once there are"), (150, ["a"], "done; hpa run")])
+def test_one_line_is_rewritten_and_never_longer_than_the_terminal(command, tmp_path, columns, runs, last):
+    for run in runs:
+        store.save_json(tmp_path / "out", f"runs/{run}/result.json", {})
     terminal = Terminal(command(EPOCHS), columns)
     lines, states = screen(terminal.read())
     assert terminal.process.wait(timeout=60) == 0
     assert re.fullmatch(r"\[1/1\] 05_thresholds done +\d+\.\d s, \d+ MB", lines[0]), lines
-    assert lines[1].startswith("done; once there are runs, hpa run") and lines[2:] == [""]
+    assert lines[1].startswith(last) and lines[2:] == [""]
     shown = [state for state in states if "remaining" in state]
     assert len(shown) >= 3 and max(map(len, shown)) < columns
     if columns == 150:
