@@ -6,7 +6,7 @@
 It gets the split, and of each run the record, the history and the probabilities of validation and hold-out: what
 notebooks 05, 06 and 07 need on a machine that never trained. There are no images, no networks and no test part in it.
 Beside them are the tables and pictures that README shows. With ``--only-results`` there are no probabilities, but the
-report page, its pictures as WebP, and ``steps.csv``: the peak memory of each notebook.
+report page, its pictures as WebP, figures of 256 colours, and ``steps.csv``: the peak memory of each notebook.
 """
 
 import argparse
@@ -85,6 +85,9 @@ def main():
     if options.only_results:
         runs = copy_runs(out, target, RECORDS)
         copy_tables(out, target, FIGURES + MORE_FIGURES)
+        for name in FIGURES + MORE_FIGURES:
+            picture = Image.open(target / f"{name}.png").convert("RGB").quantize(256)
+            picture.save(target / f"{name}.png", optimize=True)
         (target / "report.html").write_text(shrink_page((out / "report.html").read_text(encoding="utf-8")), "utf-8")
         store.save_table(target, "steps.csv", scale.read_steps(out)[["step", "images", "MB"]])
     else:

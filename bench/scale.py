@@ -8,7 +8,7 @@
     python bench/scale.py outputs/scale-16th outputs/scale-full
 
 Prints, for each step, minutes and its kernel's peak memory. Linux counts the mapped pages of the image cache in it,
-which lie on disk and are given back at need; *own MB* is the rest, and *growth* what more images add to it. Stored as
+which are on disk and given back at need; *own MB* is the rest, and *growth* what more images add to it. Stored as
 ``outputs/reference/scale.csv``.
 """
 

@@ -184,12 +184,11 @@ def resample(
     labels, preds = metrics.check_pair(labels, preds)
     if not len(labels) or draws < 1:
         raise ValueError(f"{len(labels)} images and {draws} draws: a bootstrap needs at least one of each")
-    events = np.hstack([labels & preds, preds & ~labels, labels & ~preds])  # (N, 84)
-    groups = np.arange(len(labels)) if groups is None else groups
-    if len(groups) != len(events):
-        raise ValueError(f"{len(groups)} groups for {len(events)} images: give each image its group")
-    events = pd.DataFrame(events.astype(np.float64))
-    totals = events.groupby(np.asarray(groups), dropna=False).sum().to_numpy()  # (G, 84)
+    totals = np.hstack([labels & preds, preds & ~labels, labels & ~preds]).astype(np.float64)  # (N, 84)
+    if groups is not None:
+        if len(groups) != len(totals):
+            raise ValueError(f"{len(groups)} groups for {len(totals)} images: give each image its group")
+        totals = pd.DataFrame(totals).groupby(np.asarray(groups), dropna=False).sum().to_numpy()  # (G, 84)
     blocks = [times @ totals for times in draw_times(len(totals), draws, seed)]
     return tuple(np.split(np.concatenate(blocks), 3, axis=1))
 
