@@ -42,7 +42,7 @@ $(WORKFLOW): $(USER) workflow/requirements.lock
 
 install: $(USER)  ## the environment for all but tests and checks; then: source .venv/bin/activate
 
-demo: $(USER)  ## the whole study on the synthetic default data, eleven minutes on two idle cores
+demo: $(USER)  ## the whole study on the synthetic default data, ten minutes on two idle cores
 	$(BIN)/hpa run --profile demo
 
 grid: $(WORKFLOW)  ## a small grid of runs under Snakemake (workflow/README.md), some minutes on two cores
