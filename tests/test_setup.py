@@ -181,7 +181,7 @@ def test_help_is_listed_by_any_sed():
     assert not [line for line in makefile.splitlines() if "sed " in line and r"\t" in line]
     done = subprocess.run(["make", "help"], cwd=paths.PROJECT, capture_output=True, text=True, check=True)
     rows = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
-    assert ["demo", "the whole study on the synthetic default data, eleven minutes on two idle cores"] in rows
+    assert ["demo", "the whole study on the synthetic default data, ten minutes on two idle cores"] in rows
 
 
 @pytest.mark.parametrize("python", ["3.11.2", "3.12.0", "3.13.0"])
