@@ -138,6 +138,8 @@ def test_every_split_can_be_cross_fitted_later():
         assert len(np.unique(splits.make_cross_folds(labels[inside], groups[inside], 5, 0))) == min(5, num_groups) < 5
     with pytest.raises(ValueError, match="fold 0 of 3 has a single group of images: use fewer folds or more groups"):
         splits.make_split(labels[:12], np.repeat([0, 1, 2], 4), 3, 0, seed=0)
+    folds = splits.make_split(labels[:12], np.repeat(np.arange(6), 2), 3, 0, seed=0)
+    assert np.bincount(folds).tolist() == [4, 4, 4]  # two groups in each are enough
     many = rare_labels(40)
     folds = splits.make_cross_folds(many, np.arange(40), 5, 1)
     np.testing.assert_array_equal(folds, splits.make_folds(many, np.arange(40), 5, 1))
